@@ -1,0 +1,111 @@
+"""Acting: messages and their receipts, mailboxes, supervisors, pools, and the three stages made of them.
+
+Knows no broker and no topology; imports anyio and nothing else from outside.
+"""
+
+from actors.actor import Actor, Life, State
+from actors.backoff import Link
+from actors.batch import Batch
+from actors.clock import Clock, Timer, VirtualClock
+from actors.deadletter import dead_letter
+from actors.errors import (
+    BrokerError,
+    BrokerUnavailable,
+    DecodeError,
+    DrainTimeout,
+    HeadraceError,
+    IntensityExceeded,
+    MailboxClosed,
+    PublishError,
+    SettlementError,
+    SupervisionError,
+    TopologyError,
+)
+from actors.intake import Intake
+from actors.lanes import Lanes
+from actors.ledger import Ledger
+from actors.mailbox import Mailbox, MailboxStatistics
+from actors.message import NOWHERE, Headers, Message, Origin, delivered
+from actors.outbox import Outbox, Outlet
+from actors.outcomes import BatchError, Crash, Drop, HandlerOutcome, Reject, RetryAfter
+from actors.pool import Pool
+from actors.ports import Broker, Capabilities, Endpoint, Sink, Source
+from actors.publisher import PublishWorker
+from actors.receipt import Failure, Outcome, Receipt, join
+from actors.restarts import Restarts, Strategy, Supervision, affected
+from actors.retries import Retries
+from actors.retry import Retry, next_try
+from actors.router import RoutingError, Send, by_result
+from actors.statistics import Counts, Latency
+from actors.subscriber import to_all
+from actors.supervisor import Child, Supervisor
+from actors.worker import Bound, Worker
+
+__all__ = [
+    "NOWHERE",
+    "Actor",
+    "Batch",
+    "BatchError",
+    "Bound",
+    "Broker",
+    "BrokerError",
+    "BrokerUnavailable",
+    "Capabilities",
+    "Child",
+    "Clock",
+    "Counts",
+    "Crash",
+    "DecodeError",
+    "DrainTimeout",
+    "Drop",
+    "Endpoint",
+    "Failure",
+    "HandlerOutcome",
+    "Headers",
+    "HeadraceError",
+    "Intake",
+    "IntensityExceeded",
+    "Lanes",
+    "Latency",
+    "Ledger",
+    "Life",
+    "Link",
+    "Mailbox",
+    "MailboxClosed",
+    "MailboxStatistics",
+    "Message",
+    "Origin",
+    "Outbox",
+    "Outcome",
+    "Outlet",
+    "Pool",
+    "PublishError",
+    "PublishWorker",
+    "Receipt",
+    "Reject",
+    "Restarts",
+    "Retries",
+    "Retry",
+    "RetryAfter",
+    "RoutingError",
+    "Send",
+    "SettlementError",
+    "Sink",
+    "Source",
+    "State",
+    "Strategy",
+    "Supervision",
+    "SupervisionError",
+    "Supervisor",
+    "Timer",
+    "TopologyError",
+    "VirtualClock",
+    "Worker",
+    "affected",
+    "by_result",
+    "dead_letter",
+    "delivered",
+    "join",
+    "next_try",
+    "to_all",
+]

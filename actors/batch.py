@@ -1,0 +1,17 @@
+"""`Batch`: how many messages a handler gets at once, and how long they may wait for one another."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Hand the handler up to `size` messages; fewer when `wait` seconds have passed since the first."""
+
+    size: int
+    wait: float = 0.2
+
+    def __post_init__(self) -> None:
+        if self.size < 1:
+            raise ValueError(f"Batch(size={self.size!r}): expected a whole number, at least 1")
+        if not self.wait >= 0:
+            raise ValueError(f"Batch(wait={self.wait!r}): expected seconds, zero or more")

@@ -1,0 +1,49 @@
+"""What a dead letter looks like: the original, untouched, and headers that say why."""
+
+import traceback
+from datetime import UTC, datetime
+
+from actors.message import Message
+from actors.ports import Sink
+from actors.receipt import Receipt
+
+PREFIX = "headrace-"
+TRACEBACK_LIMIT = 4000
+"""Characters of a traceback that are kept: the end of it, where the error is."""
+
+
+def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Message:
+    """The dead letter of a failed receipt: its source's message with body and key untouched."""
+    message: Message = receipt.message
+    failure = receipt.failure
+    assert failure is not None
+    error = failure.error
+    headers: dict[str, str | bytes] = dict(message.headers or {})
+    headers |= {
+        f"{PREFIX}reason": str(error).partition("\n")[0][:500] or type(error).__name__,
+        f"{PREFIX}error-type": type(error).__name__,
+        f"{PREFIX}traceback": "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:],
+        f"{PREFIX}stage": failure.stage,
+        f"{PREFIX}attempts": str(failure.attempts),
+        f"{PREFIX}first-failure": _moment(failure.first),
+        f"{PREFIX}last-failure": _moment(failure.last),
+        f"{PREFIX}origin-broker": origin[0],
+        f"{PREFIX}origin-destination": message.source or origin[1],
+    }
+    if message.partition is not None:
+        headers[f"{PREFIX}origin-partition"] = str(message.partition)
+    if message.offset is not None:
+        headers[f"{PREFIX}origin-offset"] = str(message.offset)
+    made = Message(
+        raw=message.raw,
+        key=message.key,
+        headers=headers,
+        id=message.id,
+        correlation_id=message.correlation_id,
+    )
+    made.destination = getattr(sink, "destination", "")
+    return made
+
+
+def _moment(seconds: float) -> str:
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds")

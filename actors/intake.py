@@ -1,0 +1,109 @@
+"""`Intake`: the actor that fetches from a source, as much as its stage has room for, and decodes."""
+
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass, field
+
+from anyio import CancelScope, Event
+
+from actors.backoff import Link
+from actors.errors import DecodeError
+from actors.ledger import Ledger
+from actors.mailbox import Mailbox
+from actors.message import Message
+
+
+@dataclass(slots=True)
+class Intake:
+    """Takes from one source into one mailbox; keeps what it has in hand through a crash of its own.
+
+    `decode` makes a body of bytes; what it refuses is dead on arrival. `lane` gives the key that order is kept by.
+    `max_body` is in bytes.
+    """
+
+    stage: str
+    ledger: Ledger
+    mailbox: Mailbox[Message]
+    decode: Callable[[bytes], object]
+    lane: Callable[[Message], Hashable] | None = None
+    max_body: int = 64 * 1024 * 1024
+    on_open: Callable[[], object] = lambda: None
+    _hand: list[Message] = field(default_factory=list)
+    _opened: bool = False
+    _stopping: bool = False
+    _fetching: CancelScope | None = None
+    _resumed: Event | None = None
+
+    @property
+    def link(self) -> Link:
+        """The state of the connection."""
+        return self.ledger.link
+
+    async def run(self, started: Callable[[], object] = lambda: None) -> None:
+        """Fetch until stopped; then hand on what is in hand, and tell the mailbox and the ledger that it was all."""
+        started()
+        if self._hand:
+            await self.mailbox.put(self._hand)
+        while not self._stopping:
+            with CancelScope() as self._fetching:
+                await self._fetch()
+            self._fetching = None
+            if self._hand:
+                await self.mailbox.put(self._hand)
+        self.mailbox.detach()
+        self.ledger.end()
+
+    def stop(self) -> None:
+        """Fetch no more; what is in hand is still handed on."""
+        self._stopping = True
+        if self._fetching is not None:
+            self._fetching.cancel()
+
+    def pause(self) -> None:
+        """Fetch nothing until `resume`; what was fetched goes on."""
+        if self._resumed is None:
+            self._resumed = Event()
+            if self._fetching is not None:
+                self._fetching.cancel()
+
+    def resume(self) -> None:
+        """Fetch again."""
+        if self._resumed is not None:
+            self._resumed.set()
+            self._resumed = None
+
+    @property
+    def paused(self) -> bool:
+        """Whether it was told to fetch nothing."""
+        return self._resumed is not None
+
+    async def _fetch(self) -> None:
+        while self._resumed is not None:
+            await self._resumed.wait()
+        if not self._opened:
+            await self.link.insist(self.ledger.source.open)
+            self._opened = True
+            self.on_open()
+        room = await self.mailbox.wait_for_room()
+        run = await self.link.insist(lambda: self.ledger.source.fetch(room))
+        self._take(run)
+
+    def _take(self, run: list[Message]) -> None:
+        self.ledger.issue(run)
+        decode, lane, most, hand = self.decode, self.lane, self.max_body, self._hand
+        for message in run:
+            raw = message.raw
+            try:
+                if raw is None:
+                    raw = b""
+                if len(raw) > most:
+                    raise DecodeError(f"a body of {len(raw)} bytes is over the limit of max_body={most}")
+                message.body = decode(raw)
+                if lane is not None:
+                    message.lane = lane(message)
+                    hash(message.lane)
+            except Exception as error:
+                self.ledger.reject(message, error, self.stage)
+            else:
+                hand.append(message)
+            if message.attempt > 1:
+                self.ledger.counts.redelivered += 1

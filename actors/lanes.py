@@ -1,0 +1,134 @@
+"""`Lanes`: a mailbox that keeps the order of each key, however many workers take from it.
+
+While a message of a key is held, by a worker or by a wait for its next try, what else comes of that key is parked.
+A key costs nothing while none of its messages is held. With several lanes a key always goes to the same lane, so that
+a worker with state of its own sees all of it.
+"""
+
+from collections import deque
+from collections.abc import Hashable, Sequence
+
+from actors.mailbox import Mailbox, _Waiter
+from actors.message import Message
+
+
+class Lanes(Mailbox[Message]):
+    """A mailbox in order by `message.lane`; messages whose lane is None are in no order with others.
+
+    `capacity` bounds all that waits, the parked included.
+    """
+
+    def __init__(self, capacity: int, name: str = "mailbox", lanes: int = 1) -> None:
+        super().__init__(capacity, name)
+        self._waiting = 0
+        self._lanes: list[deque[Message]] = [deque() for _ in range(lanes)]
+        self._lines: list[deque[_Waiter]] = [deque() for _ in range(lanes)]
+        self._holds: dict[Hashable, int] = {}
+        self._parked: dict[Hashable, deque[Message]] = {}
+
+    def __len__(self) -> int:
+        return self._waiting
+
+    def resize(self, lanes: int) -> None:
+        """Deal what waits out to that many lanes anew, in order by key. The takers of removed lanes must have left."""
+        waiting = [message for lane in self._lanes for message in lane]
+        self._lanes = [deque() for _ in range(lanes)]
+        kept = self._lines[:lanes]
+        self._lines = kept + [deque() for _ in range(lanes - len(kept))]
+        self._waiting -= len(waiting)
+        self._append(waiting)
+
+    def _lane_of(self, key: Hashable) -> int:
+        return hash(key) % len(self._lanes) if len(self._lanes) > 1 else 0
+
+    def _append(self, part: Sequence[Message]) -> None:
+        self._waiting += len(part)
+        if len(self._lanes) == 1:
+            self._lanes[0].extend(part)
+            self._wake_taker(0)
+            return
+        for message in part:
+            self._lanes[self._lane_of(message.lane)].append(message)
+        for lane in range(len(self._lanes)):
+            self._wake_taker(lane)
+
+    def _pick(self, limit: int, lane: int) -> list[Message]:
+        ready, holds = self._lanes[lane], self._holds
+        run: list[Message] = []
+        mine: set[Hashable] = set()
+        while ready and len(run) < limit:
+            message = ready.popleft()
+            key = message.lane
+            if key is None:
+                run.append(message)
+            elif key not in holds:
+                holds[key] = 1
+                mine.add(key)
+                run.append(message)
+            elif key in mine:
+                holds[key] += 1
+                run.append(message)
+            else:
+                self._parked.setdefault(key, deque()).append(message)
+        self._waiting -= len(run)
+        self.held += len(run)
+        if self._putters or self._roomy:
+            self._wake_putter()
+        return run
+
+    def done(self, run: Sequence[Message]) -> None:
+        self.held -= len(run)
+        freed = self._release(run)
+        if freed:
+            self._unpark(freed)
+        if self.closed:
+            self._check_drained()
+
+    def put_back(self, run: Sequence[Message]) -> None:
+        self.held -= len(run)
+        self._waiting += len(run)
+        # First the parked, then before them what was taken earlier: so the order by key stays whole.
+        self._unpark(self._release(run))
+        for message in reversed(run):
+            key = message.lane
+            if key in self._holds:
+                self._parked.setdefault(key, deque()).appendleft(message)
+            else:
+                self._lanes[self._lane_of(key)].appendleft(message)
+        for lane in range(len(self._lanes)):
+            self._wake_taker(lane)
+
+    def _release(self, run: Sequence[Message]) -> list[Hashable]:
+        holds, parked = self._holds, self._parked
+        freed = []
+        for message in run:
+            key = message.lane
+            if key is None:
+                continue
+            left = holds[key] - 1
+            if left:
+                holds[key] = left
+            else:
+                del holds[key]
+                if key in parked:
+                    freed.append(key)
+        return freed
+
+    def _unpark(self, keys: Sequence[Hashable]) -> None:
+        for key in keys:
+            lane = self._lane_of(key)
+            self._lanes[lane].extendleft(reversed(self._parked.pop(key)))
+            self._wake_taker(lane)
+
+    def _ready(self, lane: int) -> int:
+        return len(self._lanes[lane])
+
+    def _line(self, lane: int) -> deque[_Waiter]:
+        return self._lines[lane]
+
+    def _wake_taker(self, lane: int) -> None:
+        if self._lines[lane] and (self._lanes[lane] or self.drained):
+            self._lines[lane][0].wake()
+
+    def _every_taker(self) -> list[_Waiter]:
+        return [turn for line in self._lines for turn in line]

@@ -1,0 +1,114 @@
+"""`Pool`: as many workers as its stage may have at once, all on one mailbox, supervised; it can change its size."""
+
+from collections.abc import Callable, Sequence
+from logging import Logger, LoggerAdapter
+from typing import Any, Protocol
+
+from anyio import move_on_after
+
+from actors.clock import Clock
+from actors.lanes import Lanes
+from actors.mailbox import AnyMailbox
+from actors.restarts import Supervision
+from actors.supervisor import Child, Started, Supervisor
+from actors.worker import Worker
+
+
+class Runs(Protocol):
+    """What a pool is made of."""
+
+    async def run(self, started: Started = ...) -> None: ...
+
+
+class Pool:
+    """The workers of one stage. When they have drained its mailbox, it detaches from the mailboxes behind.
+
+    `make(number)` makes a worker. With `sticky` each worker has a lane of the mailbox of its own, so that the
+    messages of one key always meet the same one; resizing deals the keys anew.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        size: int,
+        make: Callable[[int], Runs],
+        mailbox: AnyMailbox,
+        behind: Sequence[AnyMailbox],
+        policy: Supervision,
+        clock: Clock,
+        logger: "Logger | LoggerAdapter[Any]",
+        sticky: bool = False,
+    ) -> None:
+        self.name = name
+        self.mailbox = mailbox
+        self.sticky = sticky
+        self._make = make
+        self._behind = tuple(behind)
+        self._made = 0
+        self._workers: list[tuple[Child, Runs]] = []
+        self.supervisor = Supervisor(name, [self._new() for _ in range(size)], policy, clock, logger)
+        for mailbox_behind in self._behind:
+            mailbox_behind.attach()
+        self._settle_in()
+
+    @property
+    def size(self) -> int:
+        """How many workers it has."""
+        return len(self._workers)
+
+    @property
+    def workers(self) -> list[Runs]:
+        """Its workers."""
+        return [worker for _, worker in self._workers]
+
+    @property
+    def busy(self) -> int:
+        """How many of its workers have a message in hand."""
+        return sum(getattr(worker, "busy_since", None) is not None for worker in self.workers)
+
+    async def run(self, started: Started = lambda: None) -> None:
+        """Run the workers until the mailbox is drained. Raises `IntensityExceeded`."""
+        await self.supervisor.run(started)
+        if self.mailbox.drained:
+            behind, self._behind = self._behind, ()
+            for mailbox in behind:
+                mailbox.detach()
+
+    async def stop(self) -> None:
+        """Stop the workers at once; what they had in hand is put back into the mailbox."""
+        await self.supervisor.stop()
+
+    async def resize(self, size: int, within: float = 5.0) -> None:
+        """Have that many workers from now on. Those that leave finish what they have in hand."""
+        if size < 1:
+            raise ValueError(f"{self.name}: a pool of {size} workers would never be drained; expected at least 1")
+        leaving, self._workers = self._workers[size:], self._workers[:size]
+        for child, worker in leaving:
+            if isinstance(worker, Worker):
+                worker.leave()
+            if self.sticky:
+                with move_on_after(within):
+                    await child.ended.wait()
+        if self.sticky and isinstance(self.mailbox, Lanes):
+            self.mailbox.resize(size)
+        while len(self._workers) < size:
+            await self.supervisor.add(self._new())
+        self.supervisor.prune({child for child, _ in leaving})
+        self._settle_in()
+
+    def _new(self) -> Child:
+        number = self._made if not self.sticky else len(self._workers)
+        self._made += 1
+        worker = self._make(number)
+        child = Child(f"{self.name}/{self._made}", worker.run)
+        self._workers.append((child, worker))
+        return child
+
+    def _settle_in(self) -> None:
+        for number, (_, worker) in enumerate(self._workers):
+            if isinstance(worker, Worker):
+                worker.lane = number if self.sticky else 0
+                worker.alone = self.sticky or len(self._workers) == 1
+
+    def __repr__(self) -> str:
+        return f"<Pool {self.name}: {self.size} workers, {self.busy} busy>"

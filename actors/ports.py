@@ -1,0 +1,139 @@
+"""All that a broker has to offer: `Endpoint`, `Source`, `Sink`, and the record of what it can do.
+
+An adapter is one file that fulfils these. Nothing downstream of them asks which broker it is.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, runtime_checkable
+
+from actors.message import Message
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What an endpoint can do, read by the validator, the docs and the conformance suite.
+
+    `ordered`: messages come in the order they were published. `groups`: several groups each get every
+    message. `redelivery`: what is not acknowledged comes again (without it: at most once).
+    `persistent`: survives a restart of the server. `partitioned`: order by key holds across engines.
+    `embedded`: lives in this process. `replies`: carries `reply_to`.
+    """
+
+    ordered: bool = True
+    groups: bool = False
+    redelivery: bool = True
+    persistent: bool = False
+    partitioned: bool = False
+    transactions: bool = False
+    delay: bool = False
+    replies: bool = False
+    embedded: bool = False
+
+
+class Source(Protocol):
+    """Where a subscriber's messages come from: one per subscriber and endpoint."""
+
+    async def open(self) -> None:
+        """Connect and subscribe. Raises `BrokerUnavailable`; may be called again after `close`."""
+        ...
+
+    async def fetch(self, limit: int) -> list[Message]:
+        """Wait for messages; return 1 to `limit` of them in order, `raw` set and `body` not.
+
+        Cancelling it loses nothing: what it had taken comes again with the next fetch.
+        Raises `BrokerUnavailable`, after which it is called again.
+        """
+        ...
+
+    async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
+        """Tell the broker of a run: `done` are finished for good, `returned` are to come again.
+
+        Messages of an earlier life of the source (before a reconnect) are forgotten silently.
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go: what was fetched and is not settled goes back to the broker."""
+        ...
+
+    def pending(self) -> int | None:
+        """How many messages a fetch could still bring, as far as it is known; None if it is not."""
+        ...
+
+
+class Sink(Protocol):
+    """Where a publisher's messages go: one per publisher."""
+
+    @property
+    def destination(self) -> str:
+        """The name of its endpoint: where a dead letter goes, which is no template."""
+        ...
+
+    async def open(self) -> None:
+        """Connect. Raises `BrokerUnavailable`; may be called again after `close`."""
+        ...
+
+    async def publish(self, run: Sequence[Message]) -> None:
+        """Publish a run in order and return when the broker has confirmed all of it.
+
+        Of each message it reads `raw`, `destination`, `key`, `headers`, `id`, `correlation_id` and `reply_to`.
+        Raises `BrokerUnavailable` (nothing is known: the whole run is tried again) or `PublishError`
+        (those messages were refused).
+        """
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+@runtime_checkable
+class Broker(Protocol):
+    """A server, named; it opens nothing when it is made."""
+
+    @property
+    def system(self) -> str:
+        """Its kind in telemetry's words: memory, kafka, rabbitmq, nats, redis."""
+        ...
+
+    async def __aenter__(self) -> Any: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+
+@runtime_checkable
+class Endpoint(Protocol):
+    """A destination on a broker, as a value: equal when broker, name and options are."""
+
+    @property
+    def broker(self) -> Broker: ...
+
+    @property
+    def name(self) -> str:
+        """The destination's name; for a publisher it may be a template: `tenant.{tenant_id}`."""
+        ...
+
+    @property
+    def capabilities(self) -> Capabilities: ...
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What else was declared, for drawings and documents; nothing secret."""
+        ...
+
+    def source(self, group: str) -> Source:
+        """A new source; `group` is used where the endpoint names no group of its own."""
+        ...
+
+    def sink(self) -> Sink:
+        """A new sink; each message's `destination` says where it goes (the filled-in name)."""
+        ...
+
+    def dead_letter(self) -> "Endpoint":
+        """Where dead letters go when the stage names no place: `{name}.dead` on the same broker."""
+        ...
+
+    def reply_to(self, destination: str) -> "Endpoint":
+        """The endpoint behind a message's `reply_to`."""
+        ...

@@ -1,0 +1,104 @@
+"""`Retries`: what becomes of a message whose handling failed: it waits for its next try, or is dead."""
+
+from collections.abc import Callable
+from functools import partial
+from logging import DEBUG, Logger, LoggerAdapter
+from random import random
+from time import time
+from typing import Any
+
+from actors.clock import Clock, Timer
+from actors.mailbox import Mailbox
+from actors.message import Message
+from actors.outcomes import Drop
+from actors.ports import Sink
+from actors.receipt import Failure
+from actors.retry import Retry, next_try
+from actors.statistics import Counts
+
+
+class Retries:
+    """The failed messages of one stage, each waiting for its time in the clock's heap.
+
+    A waiting message stays held by its mailbox: it keeps its key's order and the stage from being drained. At most
+    `policy.waiting` wait at once; what fails beyond that is dead.
+    """
+
+    def __init__(
+        self,
+        stage: str,
+        mailbox: Mailbox[Message],
+        clock: Clock,
+        counts: Counts,
+        logger: "Logger | LoggerAdapter[Any]",
+        policy: Retry | None = None,
+        dead_letters: Sink | None = None,
+        renew: Callable[[Message], object] = lambda message: None,
+    ) -> None:
+        self.stage = stage
+        self.mailbox = mailbox
+        self.clock = clock
+        self.counts = counts
+        self.logger = logger
+        self.policy = policy
+        self.dead_letters = dead_letters
+        self.renew = renew
+        """Called before a message is tried again: makes its body anew, which a handler may have changed."""
+        self.cap = (policy or Retry()).waiting
+        self._waiting: dict[int, tuple[Message, Timer]] = {}
+        self._until: float | None = None
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    def failed(self, message: Message, error: BaseException) -> bool:
+        """Settle a failed message, or have it wait for its next try: True if it waits, still held."""
+        if isinstance(error, Drop):
+            self.counts.dropped += 1
+            message.receipt.acknowledge()
+            return False
+        self.counts.failed += 1
+        now = time()
+        receipt = message.receipt
+        # Noted on the receipt from the first failure on; it counts only if the last try fails too.
+        first = receipt.failure.first if receipt.failure is not None else now
+        failure = Failure(error, self.stage, message.attempt, first, now, self.dead_letters)
+        delay = next_try(self.policy, message.attempt, error, random())
+        if delay is not None and len(self._waiting) < self.cap:
+            if receipt.failure is None:
+                receipt.failure = failure
+            self._wait(message, delay)
+            return True
+        receipt.fail(failure)
+        if self.logger.isEnabledFor(DEBUG):
+            self.logger.debug("dead after %d attempts: %r", message.attempt, error)
+        return False
+
+    def _wait(self, message: Message, delay: float) -> None:
+        due = self.clock.now() + delay
+        self.counts.retried += 1
+        message.attempt += 1
+        timer = self.clock.at(due, partial(self._again, message))
+        self._waiting[id(message)] = (message, timer)
+        if self._until is not None and due > self._until:
+            self._give_back(message, timer)
+
+    def _again(self, message: Message) -> None:
+        del self._waiting[id(message)]
+        try:
+            self.renew(message)
+        finally:
+            self.mailbox.put_back([message])
+
+    def drain(self, until: float) -> None:
+        """Give back, now and from now on, what would be tried again only after that time of the clock."""
+        self._until = until
+        for message, timer in list(self._waiting.values()):
+            if timer.when > until:
+                self._give_back(message, timer)
+
+    def _give_back(self, message: Message, timer: Timer) -> None:
+        timer.cancel()
+        del self._waiting[id(message)]
+        message.receipt.give_back()
+        self.mailbox.done([message])

@@ -1,0 +1,69 @@
+"""`Retry`: how often, and after how long, a failed message is tried again. Pure: it decides, others wait."""
+
+from dataclasses import dataclass
+
+from actors.errors import DecodeError
+from actors.outcomes import Reject, RetryAfter
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Exponential backoff with jitter.
+
+    `attempts` counts all tries, the first among them. The wait before try n + 1 is `first * factor ** (n - 1)`
+    seconds, at most `cap`, less a random share of up to `jitter` of it ("equal jitter",
+    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/).
+    At most `waiting` messages of a stage wait at once; what fails beyond that is dead at once, so that
+    a thousand failures cannot fill the memory.
+    """
+
+    attempts: int = 3
+    first: float = 0.1
+    factor: float = 2.0
+    cap: float = 30.0
+    jitter: float = 0.5
+    waiting: int = 1000
+
+    def __post_init__(self) -> None:
+        for name, least in (
+            ("attempts", 1),
+            ("first", 0),
+            ("factor", 1),
+            ("cap", 0),
+            ("jitter", 0),
+            ("waiting", 0),
+        ):
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= least:
+                raise ValueError(f"Retry({name}={value!r}): expected a number, at least {least}")
+        if self.jitter > 1:
+            raise ValueError(f"Retry(jitter={self.jitter!r}): expected a share from 0 to 1")
+
+    @staticmethod
+    def after(seconds: float) -> RetryAfter:
+        """To raise in a handler: try this message again after that many seconds."""
+        return RetryAfter(seconds)
+
+    def delay(self, attempt: int, luck: float = 0.0) -> float:
+        """The seconds to wait after try number `attempt`; `luck` from 0 to 1 picks the jitter."""
+        # Past 64 doublings the cap has long been reached; without this a float would overflow.
+        wait = self.first * self.factor ** min(attempt - 1, 64)
+        return min(wait, self.cap) * (1 - self.jitter * luck)
+
+
+NEVER = Retry(attempts=1)
+"""The policy of a stage that names none: a failed message is dead."""
+
+
+def next_try(policy: Retry | None, attempt: int, error: BaseException, luck: float) -> float | None:
+    """Seconds until the next try of a message that failed at try number `attempt`, or None: it is dead.
+
+    A body that does not decode, and what a handler rejects, is never tried again. What a handler asks to be
+    retried after some seconds is, for as many attempts as the policy has; without a policy, without end.
+    """
+    if isinstance(error, DecodeError | Reject):
+        return None
+    if isinstance(error, RetryAfter):
+        return error.seconds if policy is None or attempt < policy.attempts else None
+    policy = policy or NEVER
+    return policy.delay(attempt, luck) if attempt < policy.attempts else None

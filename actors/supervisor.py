@@ -1,0 +1,203 @@
+"""`Supervisor`: starts its children in order, restarts what crashes, and gives up, failing upward, when it must.
+
+What it decides is in `restarts.py`; this is the acting.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from logging import Logger, LoggerAdapter
+from random import random
+from typing import Any
+
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio.abc import TaskGroup
+
+from actors.actor import Life, State
+from actors.clock import Clock
+from actors.errors import IntensityExceeded
+from actors.restarts import Restarts, Supervision, affected
+
+Started = Callable[[], object]
+RESTING = frozenset({State.DONE, State.STOPPED})
+
+
+@dataclass(slots=True, eq=False)
+class Child:
+    """One child of a supervisor: `run(started)` is its whole life; it calls `started` once it is ready.
+
+    Returning means that its work is done; raising is a crash. `stop_within` seconds after it was asked to stop,
+    by `stop` where there is one and by cancelling where not, it is cancelled.
+    """
+
+    name: str
+    run: Callable[[Started], Awaitable[None]]
+    stop: Callable[[], Awaitable[None]] | None = None
+    stop_within: float = 5.0
+    life: Life = field(init=False)
+    scope: CancelScope | None = field(default=None, init=False)
+    ended: Event = field(default_factory=Event, init=False)
+
+    def __post_init__(self) -> None:
+        self.life = Life(self.name)
+
+
+class Supervisor:
+    """Keeps its children running, as in OTP.
+
+    `run` returns when all children are done or stopped. A child that ends by itself is done and is not started again.
+    Raises `IntensityExceeded` when it gave up; then its children are stopped.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        children: Sequence[Child],
+        policy: Supervision,
+        clock: Clock,
+        logger: "Logger | LoggerAdapter[Any]",
+    ) -> None:
+        self.name = name
+        self.children = list(children)
+        self.policy = policy
+        self.clock = clock
+        self.logger = logger
+        self.restarts = 0
+        self._restarts = Restarts(policy)
+        self._exits: list[tuple[Child, BaseException]] = []
+        self._news = Event()
+        self._tasks: TaskGroup | None = None
+        self._gave_up: IntensityExceeded | None = None
+        self._leaving: set[Child] = set()
+
+    async def run(self, started: Started = lambda: None) -> None:
+        """Start the children, each when the one before it is ready, and keep them running."""
+        self._gave_up = None
+        async with create_task_group() as self._tasks:
+            try:
+                for child in list(self.children):
+                    await self._start(child)
+                started()
+                await self._watch()
+            except IntensityExceeded as error:
+                self._gave_up = error
+                await self.stop()
+                self._tasks.cancel_scope.cancel()
+            except get_cancelled_exc_class():
+                with CancelScope(shield=True):
+                    await self.stop()
+                raise
+        self._tasks = None
+        if self._gave_up is not None:
+            raise self._gave_up
+
+    async def stop(self) -> None:
+        """Stop all children in reverse order, each within its own time."""
+        for child in reversed(self.children):
+            await self._stop(child)
+        self._news.set()
+
+    async def add(self, child: Child) -> None:
+        """One more child, started last."""
+        self.children.append(child)
+        if self._tasks is not None:
+            await self._start(child)
+
+    def prune(self, leaving: set[Child]) -> None:
+        """Forget those of the children that have ended; the others once they have, at the next call."""
+        self._leaving |= leaving
+        gone = {child for child in self._leaving if child.life.state in RESTING}
+        self._leaving -= gone
+        self.children = [child for child in self.children if child not in gone]
+
+    async def _watch(self) -> None:
+        while not all(child.life.state in RESTING for child in self.children):
+            if not self._exits:
+                await self._news.wait()
+            self._news = Event()
+            exits, self._exits = self._exits, []
+            for child, error in exits:
+                await self._crashed(child, error)
+
+    async def _crashed(self, child: Child, error: BaseException) -> None:
+        if child.life.state is not State.CRASHED:
+            return
+        delay = self._restarts.crashed(self.clock.now(), random())
+        if delay is None:
+            self.logger.error("%s gives up: %s crashed once too often: %r", self.name, child.name, error)
+            raise IntensityExceeded(self.name, child.name, self.policy.intensity, self.policy.period) from error
+        self.logger.warning("%s crashed, restarted in %.2f s: %r", child.name, delay, error, exc_info=error)
+        self.restarts += 1
+        by_name = {each.name: each for each in self.children}
+        group = [by_name[name] for name in affected(self.policy.strategy, list(by_name), child.name)]
+        group = [each for each in group if each is child or each.life.state is not State.DONE]
+        for other in reversed(group):
+            if other is not child:
+                await self._stop(other)
+        for each in group:
+            each.life.move(State.RESTARTING)
+        assert self._tasks is not None
+        self._tasks.start_soon(self._restart, group, delay)
+
+    async def _restart(self, group: list[Child], delay: float) -> None:
+        await self.clock.sleep(delay)
+        for child in group:
+            if child.life.state is State.RESTARTING:
+                await self._start(child)
+
+    async def _start(self, child: Child) -> None:
+        assert self._tasks is not None
+        child.life.move(State.STARTING)
+        child.ended = Event()
+        child.scope = CancelScope()
+        ready = Event()
+        self._tasks.start_soon(self._live, child, ready, name=child.name)
+        await ready.wait()
+
+    async def _live(self, child: Child, ready: Event) -> None:
+        def started() -> None:
+            if child.life.state is State.STARTING:
+                child.life.move(State.RUNNING)
+            ready.set()
+
+        assert child.scope is not None
+        try:
+            with child.scope:
+                await child.run(started)
+            child.life.move(State.STOPPED if child.life.state is State.STOPPING else State.DONE)
+        except get_cancelled_exc_class():
+            if child.life.state is not State.STOPPING:
+                child.life.move(State.STOPPING)
+            child.life.move(State.STOPPED)
+            raise
+        except (Exception, SystemExit) as error:
+            stopping = child.life.state is State.STOPPING
+            child.life.move(State.CRASHED)
+            if stopping:
+                child.life.move(State.STOPPED)
+            else:
+                self._exits.append((child, error))
+        finally:
+            ready.set()
+            child.ended.set()
+            self._news.set()
+
+    async def _stop(self, child: Child) -> None:
+        state = child.life.state
+        if state in (State.RUNNING, State.STARTING):
+            child.life.move(State.STOPPING)
+            if child.stop is not None:
+                with move_on_after(child.stop_within, shield=True):
+                    await child.stop()
+                    await child.ended.wait()
+            if child.scope is not None:
+                child.scope.cancel()
+            with move_on_after(child.stop_within, shield=True) as patience:
+                await child.ended.wait()
+            if patience.cancelled_caught:
+                self.logger.error("%s did not stop within %g s", child.name, child.stop_within)
+        elif state in (State.NEW, State.CRASHED, State.RESTARTING):
+            child.life.move(State.STOPPED)
+
+    def __repr__(self) -> str:
+        lives = ", ".join(f"{child.name} {child.life.state}" for child in self.children)
+        return f"<Supervisor {self.name} ({self.policy.strategy}): {lives}>"

@@ -1,0 +1,283 @@
+"""`Worker`: one actor of a pool. It takes messages, has them handled, and passes on what came of it.
+
+It takes a run while the handler does not wait. Once it waits, the rest goes back to the other workers and
+it takes one at a time; so a handler that waits gets all the concurrency of its pool, and one that does not costs no
+turn of the event loop a message.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Coroutine
+from time import perf_counter
+from typing import Any, Protocol
+
+from anyio import CancelScope, get_cancelled_exc_class
+from anyio.lowlevel import checkpoint
+
+from actors.actor import Actor
+from actors.batch import Batch
+from actors.clock import Clock
+from actors.mailbox import Mailbox
+from actors.message import Message
+from actors.outbox import Outbox
+from actors.outcomes import BatchError, Crash
+from actors.receipt import Receipt, join
+from actors.retries import Retries
+from actors.statistics import Counts
+from actors.step import watched
+
+RUN = 64
+"""The most messages that a worker takes at once."""
+SLICE = 0.005
+"""Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
+
+Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
+Emit = Callable[[Message, Any], Awaitable[None]]
+
+
+class Bound(Protocol):
+    """A handler made ready for one worker: how to call it, and the actor behind it if it is a class."""
+
+    @property
+    def invoke(self) -> Invoke: ...
+
+    @property
+    def actor(self) -> Actor | None: ...
+
+
+class Worker:
+    """One actor of a pool. It outlives its crashes: what it had made is passed on after the restart.
+
+    A crash puts back only what was in this worker's hands; the message that it happened with counts one try more.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        mailbox: Mailbox[Message],
+        bind: Callable[[Emit], Bound],
+        outbox: Outbox,
+        pass_on: Callable[[Message, Any], None],
+        retries: Retries,
+        counts: Counts,
+        clock: Clock,
+        lane: int = 0,
+        alone: bool = False,
+        timeout: float | None = None,
+        batch: Batch | None = None,
+    ) -> None:
+        self.name = name
+        self.mailbox = mailbox
+        self.bind = bind
+        self.outbox = outbox
+        self.pass_on = pass_on
+        self.retries = retries
+        self.counts = counts
+        self.clock = clock
+        self.lane = lane
+        self.alone = alone
+        """No other worker takes from this lane: what it has taken need not go back when it waits."""
+        self.timeout = timeout
+        self.batch = batch
+        self.take = self.limit = min(RUN, mailbox.capacity)
+        self.idle: CancelScope | None = None
+        self.busy_since: float | None = None
+        self._leaving = False
+        self._hands: deque[Message] = deque()
+        self._handled: list[Message] = []
+        self._waited = False
+
+    async def run(self, started: Callable[[], object] = lambda: None) -> None:
+        """Handle what comes until the mailbox is drained or `leave` is called."""
+        await watched(self._run(started), self._on_wait)
+
+    async def _run(self, started: Callable[[], object]) -> None:
+        bound = self.bind(self._emit)
+        if bound.actor is not None:
+            await bound.actor.on_start()
+        invoke = bound.invoke if self.timeout is None else self._timed(bound.invoke, self.timeout)
+        try:
+            await self._pass_all_on()
+            started()
+            while run := await self._take():
+                if self.batch is not None:
+                    await self._handle_batch(invoke, run)
+                else:
+                    await self._handle(invoke, run)
+                await self._pass_all_on()
+                if len(self.mailbox) and not self._waited:
+                    await checkpoint()
+        finally:
+            if bound.actor is not None:
+                with CancelScope(shield=True):
+                    await bound.actor.on_stop()
+
+    def leave(self) -> None:
+        """Finish what is in hand and end; the pool has become smaller."""
+        self._leaving = True
+        if self.idle is not None:
+            self.idle.cancel()
+
+    async def _take(self) -> list[Message]:
+        if self._leaving:
+            return []
+        run: list[Message] = []
+        if self.batch is None and (run := self.mailbox.take_nowait(self.limit, self.lane)):
+            return run
+        with CancelScope() as self.idle:
+            if self.batch is None:
+                run = await self.mailbox.take(self.limit, self.lane)
+            else:
+                run = await self.mailbox.take_batch(self.batch.size, self.batch.wait, self.clock, self.lane)
+        self.idle = None
+        return run
+
+    async def _handle(self, invoke: Invoke, run: list[Message]) -> None:
+        hands, handled, pass_on = self._hands, self._handled, self.pass_on
+        hands.extend(run)
+        self._waited = False
+        began = self.busy_since = perf_counter()
+        while hands:
+            message = hands.popleft()
+            try:
+                pass_on(message, await invoke(message))
+                handled.append(message)
+            except (Crash, SystemExit) as crash:
+                self._crashed(message, crash)
+                raise
+            except Exception as error:
+                self._failed(message, error)
+            except BaseException:
+                hands.appendleft(message)
+                self._put_back()
+                self.busy_since = None
+                raise
+        self._pace(perf_counter() - began)
+
+    def _on_wait(self) -> None:
+        """While the handler waits, whatever can go on shall: what is made, and what is not begun."""
+        if self.busy_since is None:
+            return
+        self._waited = True
+        self.outbox.flush_nowait()
+        if self._hands and not self.alone:
+            self._put_back()
+
+    def _pace(self, seconds: float) -> None:
+        self.busy_since = None
+        if (self._waited and not self.alone) or seconds > SLICE:
+            self.limit = max(1, self.limit // 4)
+        elif self.limit < self.take:
+            self.limit = min(self.take, self.limit * 2)
+
+    def _failed(self, message: Message, error: BaseException) -> None:
+        if not self.retries.failed(message, error):
+            self._handled.append(message)
+            return
+        # It waits for its next try and holds its key back: what else of that key is in hand must wait behind it.
+        key = getattr(message, "lane", None)
+        if key is not None and self._hands:
+            behind = [other for other in self._hands if other.lane == key]
+            if behind:
+                others = [other for other in self._hands if other.lane != key]
+                self._hands.clear()
+                self._hands.extend(others)
+                self.mailbox.put_back(behind)
+
+    def _crashed(self, message: Message, crash: BaseException) -> None:
+        self.busy_since = None
+        self._failed(message, crash)
+        self._put_back()
+
+    def _put_back(self) -> None:
+        rest = list(self._hands)
+        self._hands.clear()
+        if rest:
+            self.mailbox.put_back(rest)
+
+    async def _pass_all_on(self) -> None:
+        """Put what was made into the mailboxes behind; only then is what it was made of done."""
+        await self.outbox.flush()
+        if self._handled:
+            self.counts.handled += len(self._handled)
+            self.mailbox.done(self._handled)
+            self._handled.clear()
+
+    async def _emit(self, message: Message, result: Any) -> None:
+        """One more result of a generator: goes on while its message is still being handled."""
+        message.receipt.split(1)
+        try:
+            self.pass_on(message, result)
+        except BaseException:
+            message.receipt.pending -= 1
+            raise
+        if len(self.outbox) >= RUN:
+            await self.outbox.flush()
+
+    def _timed(self, invoke: Invoke, seconds: float) -> Invoke:
+        async def timed(message: Message) -> Any:
+            with CancelScope() as scope:
+                timer = self.clock.after(seconds, scope.cancel)
+                try:
+                    return await invoke(message)
+                finally:
+                    timer.cancel()
+            raise TimeoutError(f"the handler took longer than timeout={seconds:g} s")
+
+        return timed
+
+    # -- batches ---------------------------------------------------------------------------------------------
+
+    async def _handle_batch(self, invoke: Invoke, run: list[Message]) -> None:
+        joint = _joint(run)
+        self._waited = False
+        self.busy_since = perf_counter()
+        failures: dict[int, BaseException] = {}
+        crash: BaseException | None = None
+        try:
+            self.pass_on(joint, await invoke(joint))
+        except BatchError as error:
+            joint.receipt.acknowledge()
+            failures = _within(error.errors, run)
+        except (Exception, SystemExit) as error:
+            joint.receipt.acknowledge()
+            failures = dict.fromkeys(range(len(run)), error)
+            crash = error if isinstance(error, Crash | SystemExit) else None
+        except get_cancelled_exc_class():
+            joint.receipt.acknowledge()
+            self.mailbox.put_back(run)
+            raise
+        self._settle_batch(run, failures)
+        self.busy_since = None
+        if crash is not None:
+            raise crash
+
+    def _settle_batch(self, run: list[Message], failures: dict[int, BaseException]) -> None:
+        for index, message in enumerate(run):
+            error = failures.get(index)
+            if error is None:
+                message.receipt.acknowledge()
+                self._handled.append(message)
+            elif not self.retries.failed(message, error):
+                self._handled.append(message)
+
+    def __repr__(self) -> str:
+        return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"
+
+
+def _joint(run: list[Message]) -> Message:
+    """One message for a batch. Each part keeps a branch of its own, settled when the handler is through with it."""
+    receipts: list[Receipt] = [message.receipt for message in run]
+    for receipt in receipts:
+        receipt.split(1)
+    first = run[0]
+    joint = Message([message.body for message in run], record=run, source=first.source, timestamp=first.timestamp)
+    joint.receipt = join(receipts)
+    return joint
+
+
+def _within(errors: dict[int, Exception], run: list[Message]) -> dict[int, BaseException]:
+    wrong = [index for index in errors if index not in range(len(run))]
+    if wrong:
+        error = IndexError(f"BatchError names index {wrong[0]!r}, the batch has {len(run)} messages")
+        return dict.fromkeys(range(len(run)), error)
+    return dict(errors)
