@@ -10,6 +10,7 @@ from actors.clock import Clock, Timer, VirtualClock
 from actors.deadletter import dead_letter
 from actors.errors import (
     BrokerError,
+    BrokerRefused,
     BrokerUnavailable,
     DecodeError,
     DrainTimeout,
@@ -36,19 +37,22 @@ from actors.restarts import Restarts, Strategy, Supervision, affected
 from actors.retries import Retries
 from actors.retry import Retry, next_try
 from actors.router import RoutingError, Send, by_result
+from actors.sizing import Sizer, Sizing
 from actors.statistics import Counts, Latency
 from actors.subscriber import to_all
 from actors.supervisor import Child, Supervisor
-from actors.worker import Bound, Worker
+from actors.worker import RUN, Bound, Worker
 
 __all__ = [
     "NOWHERE",
+    "RUN",
     "Actor",
     "Batch",
     "BatchError",
     "Bound",
     "Broker",
     "BrokerError",
+    "BrokerRefused",
     "BrokerUnavailable",
     "Capabilities",
     "Child",
@@ -91,6 +95,8 @@ __all__ = [
     "Send",
     "SettlementError",
     "Sink",
+    "Sizer",
+    "Sizing",
     "Source",
     "State",
     "Strategy",

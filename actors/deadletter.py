@@ -20,9 +20,9 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     error = failure.error
     headers: dict[str, str | bytes] = dict(message.headers or {})
     headers |= {
-        f"{PREFIX}reason": str(error).partition("\n")[0][:500] or type(error).__name__,
+        f"{PREFIX}reason": text(error).partition("\n")[0][:500] or type(error).__name__,
         f"{PREFIX}error-type": type(error).__name__,
-        f"{PREFIX}traceback": "".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:],
+        f"{PREFIX}traceback": _encodable("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]),
         f"{PREFIX}stage": failure.stage,
         f"{PREFIX}attempts": str(failure.attempts),
         f"{PREFIX}first-failure": _moment(failure.first),
@@ -43,6 +43,18 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     )
     made.destination = getattr(sink, "destination", "")
     return made
+
+
+def text(error: BaseException) -> str:
+    """What an error says of itself, as text that can be encoded; whoever wrote it may have thought of neither."""
+    try:
+        return _encodable(str(error))
+    except Exception as unspeakable:
+        return f"its text cannot be had: {type(unspeakable).__name__}"
+
+
+def _encodable(words: str) -> str:
+    return words.encode(errors="backslashreplace").decode()
 
 
 def _moment(seconds: float) -> str:

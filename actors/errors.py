@@ -4,6 +4,7 @@ HeadraceError
 ├── TopologyError          a declaration that cannot work; names file, stage and remedy
 ├── BrokerError
 │   ├── BrokerUnavailable  out of reach for now: waited for, never counted as a failure
+│   ├── BrokerRefused      it answered no, and trying again cannot help: wrong password, declared otherwise
 │   └── PublishError       the broker refused some messages of a run
 ├── DecodeError            a body or header that is not what the handler asked for
 ├── SettlementError        a receipt settled twice
@@ -38,6 +39,10 @@ class BrokerError(HeadraceError):
 
 class BrokerUnavailable(BrokerError):
     """A broker is out of reach; whoever meets this waits and tries again."""
+
+
+class BrokerRefused(BrokerError):
+    """A broker answered no: says which, what it said, and what to change. Somebody has to mend it."""
 
 
 class PublishError(BrokerError):

@@ -4,6 +4,7 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass, field
 
 from anyio import CancelScope, Event
+from anyio.lowlevel import checkpoint
 
 from actors.backoff import Link
 from actors.errors import DecodeError
@@ -11,12 +12,16 @@ from actors.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.message import Message
 
+MOST = 1024
+"""The most messages that are fetched at once, however much room there is: the others shall have their turn."""
+
 
 @dataclass(slots=True)
 class Intake:
     """Takes from one source into one mailbox; keeps what it has in hand through a crash of its own.
 
-    `decode` makes a body of bytes; what it refuses is dead on arrival. `lane` gives the key that order is kept by.
+    `decode` makes a body of bytes; what it refuses is dead on arrival, for the reason that `refusal` makes of it.
+    `lane` gives the key that order is kept by.
     `max_body` is in bytes.
     """
 
@@ -24,6 +29,7 @@ class Intake:
     ledger: Ledger
     mailbox: Mailbox[Message]
     decode: Callable[[bytes], object]
+    refusal: Callable[[Exception], Exception] = lambda error: error
     lane: Callable[[Message], Hashable] | None = None
     max_body: int = 64 * 1024 * 1024
     on_open: Callable[[], object] = lambda: None
@@ -44,11 +50,14 @@ class Intake:
         if self._hand:
             await self.mailbox.put(self._hand)
         while not self._stopping:
-            with CancelScope() as self._fetching:
-                await self._fetch()
-            self._fetching = None
+            try:
+                with CancelScope() as self._fetching:
+                    await self._fetch()
+            finally:
+                self._fetching = None
             if self._hand:
                 await self.mailbox.put(self._hand)
+            await checkpoint()  # a source that always has something, and a mailbox with room, would never wait
         self.mailbox.detach()
         self.ledger.end()
 
@@ -83,7 +92,8 @@ class Intake:
             await self.link.insist(self.ledger.source.open)
             self._opened = True
             self.on_open()
-        room = await self.mailbox.wait_for_room()
+        await self.ledger.keep_pace()
+        room = min(await self.mailbox.wait_for_room(), MOST)
         run = await self.link.insist(lambda: self.ledger.source.fetch(room))
         self._take(run)
 
@@ -101,8 +111,8 @@ class Intake:
                 if lane is not None:
                     message.lane = lane(message)
                     hash(message.lane)
-            except Exception as error:
-                self.ledger.reject(message, error, self.stage)
+            except (Exception, SystemExit) as error:
+                self.ledger.reject(message, self.refusal(error), self.stage)
             else:
                 hand.append(message)
             if message.attempt > 1:

@@ -6,7 +6,7 @@ a worker with state of its own sees all of it.
 """
 
 from collections import deque
-from collections.abc import Hashable, Sequence
+from collections.abc import Collection, Hashable, Sequence
 
 from actors.mailbox import Mailbox, _Waiter
 from actors.message import Message
@@ -25,6 +25,7 @@ class Lanes(Mailbox[Message]):
         self._lines: list[deque[_Waiter]] = [deque() for _ in range(lanes)]
         self._holds: dict[Hashable, int] = {}
         self._parked: dict[Hashable, deque[Message]] = {}
+        self._abandoned: set[Hashable] = set()
 
     def __len__(self) -> int:
         return self._waiting
@@ -68,11 +69,13 @@ class Lanes(Mailbox[Message]):
             elif key in mine:
                 holds[key] += 1
                 run.append(message)
+            elif key in self._abandoned:
+                self._give_back([message])
             else:
                 self._parked.setdefault(key, deque()).append(message)
         self._waiting -= len(run)
         self.held += len(run)
-        if self._putters or self._roomy:
+        if self._putters:
             self._wake_putter()
         return run
 
@@ -89,6 +92,9 @@ class Lanes(Mailbox[Message]):
         self._waiting += len(run)
         # First the parked, then before them what was taken earlier: so the order by key stays whole.
         self._unpark(self._release(run))
+        if self._abandoned:
+            self._give_back([message for message in run if message.lane in self._abandoned])
+            run = [message for message in run if message.lane not in self._abandoned]
         for message in reversed(run):
             key = message.lane
             if key in self._holds:
@@ -97,6 +103,24 @@ class Lanes(Mailbox[Message]):
                 self._lanes[self._lane_of(key)].appendleft(message)
         for lane in range(len(self._lanes)):
             self._wake_taker(lane)
+
+    def abandon(self, item: Message) -> None:
+        """What was taken goes back to its broker, and so does what waits and will come of its key: it must not pass."""
+        if item.lane is None:
+            self.done([item])
+            return
+        # Its hold on the key is never released, so that whatever else comes of the key ends up here.
+        self.held -= 1
+        self._abandoned.add(item.lane)
+        self._give_back(self._parked.pop(item.lane, ()))
+        self._wake_putter()
+
+    def _give_back(self, run: Collection[Message]) -> None:
+        self._waiting -= len(run)
+        for message in run:
+            message.receipt.give_back()
+        if self.closed:
+            self._check_drained()
 
     def _release(self, run: Sequence[Message]) -> list[Hashable]:
         holds, parked = self._holds, self._parked

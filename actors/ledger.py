@@ -11,8 +11,8 @@ from typing import Any
 from anyio import Event
 
 from actors.backoff import Link
-from actors.clock import Clock
-from actors.deadletter import dead_letter
+from actors.clock import Clock, Timer
+from actors.deadletter import dead_letter, text
 from actors.errors import PublishError
 from actors.message import Message
 from actors.ports import Sink, Source
@@ -21,6 +21,9 @@ from actors.statistics import Counts, Latency
 
 BURY_AGAIN = 5.0
 """Seconds until a dead letter that its broker refused is tried again."""
+BEHIND = 1024
+"""Messages that may be complete and not settled before no more are fetched."""
+DEAD, RETURNED = Outcome.DEAD, Outcome.RETURNED
 
 
 class Ledger:
@@ -45,16 +48,24 @@ class Ledger:
         self.logger = logger
         self.origin = origin
         """The kind of broker and the destination, told by dead letters."""
-        self.open: set[Receipt] = set()
+        self.open: dict[Receipt, None] = {}
+        """What was issued and is not settled, the oldest first."""
         self.counts = Counts()
         self.latency = Latency()
         self.reasons: dict[tuple[str, str], int] = {}
         """Dead letters by stage and reason, the first 100 kinds of them."""
         self.link = Link(clock, logger, name)
+        self._burials = Link(clock, logger, f"dead letters of {name}")
         self._complete: list[Receipt] = []
         self._settling: list[Receipt] = []
+        self._refused: dict[Receipt, Timer] = {}
+        """The dead whose letter was refused, until it is tried again."""
         self._news: Event | None = None
+        self._progress: Event | None = None
         self._ending = False
+        self._not_all_done = False
+        self._mixed = False
+        """The same, of the run that is being settled: not all of it is simply done."""
 
     def issue(self, run: Iterable[Message]) -> None:
         """Give each message a receipt that this ledger will settle."""
@@ -63,12 +74,14 @@ class Ledger:
         for message in run:
             receipt = message.receipt = Receipt(self, message, now)
             issued.append(receipt)
-        self.open.update(issued)
+        self.open.update(dict.fromkeys(issued))
         self.counts.received += len(issued)
 
     def complete(self, receipt: Receipt) -> None:
         """Told by a receipt when its last branch is settled."""
         self._complete.append(receipt)
+        if receipt.outcome:
+            self._not_all_done = True
         if self._news is not None:
             self._news.set()
 
@@ -77,6 +90,13 @@ class Ledger:
         self._ending = True
         if self._news is not None:
             self._news.set()
+
+    async def keep_pace(self) -> None:
+        """Wait while a broker is so far behind with what is complete that fetching more would fill the memory."""
+        while len(self._complete) + len(self._settling) + len(self._refused) > BEHIND:
+            if self._progress is None:
+                self._progress = Event()
+            await self._progress.wait()
 
     @property
     def oldest(self) -> float | None:
@@ -100,73 +120,85 @@ class Ledger:
         """Settle all that is complete now. Cancelled or failed, it goes on with the same run the next time."""
         if not self._settling:
             self._settling, self._complete = self._complete, []
-        run = self._settling
-        if not run:
-            return
-        dead = [receipt for receipt in run if receipt.outcome == Outcome.DEAD]
-        unburied = await self._bury(dead) if dead else set()
-        done, returned = [], []
-        for receipt in run:
-            if receipt.outcome == Outcome.RETURNED:
-                returned.append(receipt.message)
-            elif receipt not in unburied:
-                done.append(receipt.message)
-        await self.link.insist(lambda: self.source.settle(done, returned))
-        self._settled(run, len(done), len(returned), unburied)
+        if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
+            await self._bury(dead)
+        done: list[Message] = []
+        returned: list[Message] = []
+        for receipt in self._settling:
+            (returned if receipt.outcome is RETURNED else done).append(receipt.message)
+        if done or returned:
+            await self.link.insist(lambda: self.source.settle(done, returned))
+            self._settled(len(done), len(returned))
+        if self._progress is not None:
+            self._progress.set()
+            self._progress = None
 
-    def _settled(self, run: list[Receipt], done: int, returned: int, unburied: set[Receipt]) -> None:
-        self._settling = []
-        self.open.difference_update(run)
-        self.open |= unburied
+    def _settled(self, done: int, returned: int) -> None:
+        run, self._settling = self._settling, []
         self.counts.settled += done
         self.counts.returned += returned
         self.latency.add(self.clock.now() - run[0].since)
         for receipt in run:
-            if receipt not in unburied:
-                receipt.message = None  # a message and its receipt are a cycle: let both go at once
+            del self.open[receipt]
+            receipt.message = None  # a message and its receipt are a cycle: let both go at once
 
-    async def _bury(self, dead: Sequence[Receipt]) -> set[Receipt]:
-        """Publish the dead letters; return those receipts whose letter was refused, to be tried again later."""
+    async def _bury(self, dead: Sequence[Receipt]) -> None:
+        """Publish the dead letters. Whose letter is confirmed is done; whose is refused is tried again later."""
         by_sink: dict[int, tuple[Sink, list[Receipt]]] = {}
         for receipt in dead:
             sink = (receipt.failure and receipt.failure.dead_letter) or self.dead_letters
             by_sink.setdefault(id(sink), (sink, []))[1].append(receipt)
-        unburied: set[Receipt] = set()
         for sink, receipts in by_sink.values():
             run = [dead_letter(receipt, self.origin, sink) for receipt in receipts]
+            refused: dict[int, Exception] = {}
             try:
-                await self.link.insist(lambda sink=sink, run=run: sink.publish(run))  # type: ignore[misc]
-            except PublishError as refused:
-                for index, error in refused.failures.items():
-                    unburied.add(receipts[index])
-                    self.logger.error("a dead letter was refused, tried again in %g s: %s", BURY_AGAIN, error)
-        for receipt in dead:
-            if receipt in unburied:
-                self.clock.after(BURY_AGAIN, lambda receipt=receipt: self.complete(receipt))  # type: ignore[misc]
-            elif receipt.failure is not None:
-                self._count_dead(receipt.failure)
-        return unburied
+                await self._burials.insist(lambda sink=sink, run=run: sink.publish(run))  # type: ignore[misc]
+            except PublishError as error:
+                refused = error.failures
+            for index, receipt in enumerate(receipts):
+                if index in refused:
+                    self._bury_later(receipt, refused[index])
+                else:
+                    receipt.outcome = Outcome.DONE
+                    self._count_dead(receipt)
+        self._settling = [receipt for receipt in self._settling if receipt not in self._refused]
 
-    def _count_dead(self, failure: Failure) -> None:
+    def _bury_later(self, receipt: Receipt, error: Exception) -> None:
+        def again() -> None:
+            del self._refused[receipt]
+            self.complete(receipt)
+
+        self.logger.error("a dead letter was refused, tried again in %g s: %s", BURY_AGAIN, error)
+        self._refused[receipt] = self.clock.after(BURY_AGAIN, again)
+
+    def _count_dead(self, receipt: Receipt) -> None:
+        failure = receipt.failure
+        assert failure is not None
         self.counts.dead += 1
-        kind = (failure.stage, f"{type(failure.error).__name__}: {failure.error}".partition("\n")[0][:120])
+        kind = (failure.stage, f"{type(failure.error).__name__}: {text(failure.error)}".partition("\n")[0][:120])
         if kind in self.reasons or len(self.reasons) < 100:
             self.reasons[kind] = self.reasons.get(kind, 0) + 1
 
-    def reject(self, message: Message, error: Exception, stage: str) -> None:
+    def reject(self, message: Message, error: BaseException, stage: str) -> None:
         """Settle a message that cannot even be decoded: dead on arrival."""
         now = time()
         message.receipt.fail(Failure(error, stage, message.attempt, now, now))
 
     async def give_back(self) -> int:
-        """Give everything that is open back to the source; return how many that were."""
-        left = [receipt for receipt in self.open if receipt.pending > 0]
-        for receipt in left:
-            receipt.outcome, receipt.pending = Outcome.RETURNED, 0
-            self._complete.append(receipt)
-        while self._complete or self._settling:
-            await self.settle()
-        return len(left)
+        """Settle what is done, and give everything else back to the source; return how many that were.
+
+        A dead letter that is not confirmed by now is no longer waited for: its original is given back.
+        """
+        for timer in self._refused.values():
+            timer.cancel()
+        self._refused.clear()
+        self._complete, self._settling = [], list(self.open)
+        for receipt in self._settling:
+            if receipt.pending > 0 or receipt.outcome is DEAD:
+                receipt.outcome, receipt.pending = RETURNED, 0
+        left = sum(receipt.outcome is RETURNED for receipt in self._settling)
+        await self.settle()
+        return left
 
     def __repr__(self) -> str:
         return f"<Ledger of {self.name}: {len(self.open)} open, {self.counts.settled} settled>"

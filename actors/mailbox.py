@@ -65,7 +65,8 @@ class Mailbox(Generic[T]):
         self._items: deque[T] = deque()
         self._takers: deque[_Waiter] = deque()
         self._putters: deque[_Waiter] = deque()
-        self._roomy: list[Event] = []
+        self.ended = Event()
+        """Set once it is drained."""
 
     def __len__(self) -> int:
         return len(self._items)
@@ -111,11 +112,21 @@ class Mailbox(Generic[T]):
             self._wake_putter()
 
     async def wait_for_room(self) -> int:
-        """Wait until at least one message fits and nobody is in line; return how many fit."""
-        while self.room < 1 or self._putters:
-            event = Event()
-            self._roomy.append(event)
-            await event.wait()
+        """Wait, in line with those who put, until at least one message fits; return how many fit.
+
+        Raises `MailboxClosed`.
+        """
+        if self._putters or self.room < 1:
+            turn = _Waiter()
+            self._putters.append(turn)
+            try:
+                while not self.closed and (self._putters[0] is not turn or self.room < 1):
+                    await turn.wait()
+            finally:
+                self._putters.remove(turn)
+                self._wake_putter()
+        if self.closed:
+            raise MailboxClosed(f"{self.name} takes nothing more: its stage is draining")
         return self.room
 
     def _accept(self, run: list[T]) -> None:
@@ -133,13 +144,8 @@ class Mailbox(Generic[T]):
             self._takers[0].wake()
 
     def _wake_putter(self) -> None:
-        if self._putters:
-            if self.room > 0 or self.closed:
-                self._putters[0].wake()
-        elif self._roomy and self.room > 0:
-            for event in self._roomy:
-                event.set()
-            self._roomy.clear()
+        if self._putters and (self.room > 0 or self.closed):
+            self._putters[0].wake()
 
     # -- taking ----------------------------------------------------------------------------------------------
 
@@ -179,7 +185,9 @@ class Mailbox(Generic[T]):
                 ready = self._ready(lane)
                 late = timer is not None and timer.callback is None
                 if ready and (ready >= size or late or self.closed or self.room < 1):
-                    return self._pick(size, lane)
+                    if run := self._pick(size, lane):
+                        return run
+                    continue  # all of it belongs to keys that others hold
                 if ready and timer is None:
                     timer = clock.after(wait, turn.wake)
                 elif not ready and timer is not None:
@@ -206,6 +214,10 @@ class Mailbox(Generic[T]):
         if self._takers:
             self._takers[0].wake()
 
+    def abandon(self, item: T) -> None:
+        """What was taken goes back to its broker: it is never handed out again."""
+        self.done([item])
+
     def _pick(self, limit: int, lane: int) -> list[T]:
         items = self._items
         if len(items) <= limit:
@@ -214,7 +226,7 @@ class Mailbox(Generic[T]):
         else:
             run = [items.popleft() for _ in range(limit)]
         self.held += len(run)
-        if self._putters or self._roomy:
+        if self._putters:
             self._wake_putter()
         return run
 
@@ -246,9 +258,11 @@ class Mailbox(Generic[T]):
         self.closed = True
         for turn in (*self._putters, *self._every_taker()):
             turn.wake()
+        self._check_drained()
 
     def _check_drained(self) -> None:
         if self.drained:
+            self.ended.set()
             for turn in self._every_taker():
                 turn.wake()
 

@@ -1,5 +1,7 @@
 """`Outbox`: what a worker made, on its way to the mailboxes behind, in runs."""
 
+from __future__ import annotations
+
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -48,6 +50,12 @@ class Outbox:
         self.outlets = tuple(outlets)
         self.buffers: tuple[list[Message], ...] = tuple([] for _ in outlets)
         self._pairs = tuple(zip(self.buffers, (outlet.mailbox for outlet in outlets), strict=True))
+
+    def without_last(self) -> Outbox:
+        """The same outbox less its last outlet, sharing the buffers of the others."""
+        part = Outbox(self.outlets[:-1])
+        part.buffers = self.buffers[:-1]
+        return part
 
     def flush_nowait(self) -> None:
         """Put what fits; the rest stays."""

@@ -26,7 +26,7 @@ class RetryAfter(HandlerOutcome):
 
 
 class Crash(HandlerOutcome):
-    """This worker can no longer be trusted: its supervisor makes it anew, the message is tried again."""
+    """This worker can no longer be trusted: its supervisor makes it anew; for the message it is a failed try."""
 
 
 class BatchError(HandlerOutcome):

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from logging import Logger, LoggerAdapter
 from typing import Any, Protocol
 
-from anyio import move_on_after
+from anyio import Lock, move_on_after
 
 from actors.clock import Clock
 from actors.lanes import Lanes
@@ -18,6 +18,10 @@ class Runs(Protocol):
     """What a pool is made of."""
 
     async def run(self, started: Started = ...) -> None: ...
+
+    def leave(self) -> None:
+        """Finish what is in hand and end."""
+        ...
 
 
 class Pool:
@@ -46,6 +50,7 @@ class Pool:
         self._behind = tuple(behind)
         self._made = 0
         self._workers: list[tuple[Child, Runs]] = []
+        self._resizing = Lock()
         self.supervisor = Supervisor(name, [self._new() for _ in range(size)], policy, clock, logger)
         for mailbox_behind in self._behind:
             mailbox_behind.attach()
@@ -82,19 +87,24 @@ class Pool:
         """Have that many workers from now on. Those that leave finish what they have in hand."""
         if size < 1:
             raise ValueError(f"{self.name}: a pool of {size} workers would never be drained; expected at least 1")
-        leaving, self._workers = self._workers[size:], self._workers[:size]
-        for child, worker in leaving:
-            if isinstance(worker, Worker):
+        async with self._resizing:
+            leaving, self._workers = self._workers[size:], self._workers[:size]
+            for _, worker in leaving:
                 worker.leave()
             if self.sticky:
-                with move_on_after(within):
+                await self._see_off([child for child, _ in leaving], within)
+            if self.sticky and isinstance(self.mailbox, Lanes):
+                self.mailbox.resize(size)
+            while len(self._workers) < size:
+                await self.supervisor.add(self._new())
+            self.supervisor.prune({child for child, _ in leaving})
+            self._settle_in()
+
+    async def _see_off(self, leaving: list[Child], within: float) -> None:
+        with move_on_after(within):
+            for child in leaving:
+                if child.scope is not None:
                     await child.ended.wait()
-        if self.sticky and isinstance(self.mailbox, Lanes):
-            self.mailbox.resize(size)
-        while len(self._workers) < size:
-            await self.supervisor.add(self._new())
-        self.supervisor.prune({child for child, _ in leaving})
-        self._settle_in()
 
     def _new(self) -> Child:
         number = self._made if not self.sticky else len(self._workers)
@@ -102,6 +112,8 @@ class Pool:
         worker = self._make(number)
         child = Child(f"{self.name}/{self._made}", worker.run)
         self._workers.append((child, worker))
+        if isinstance(worker, Worker):
+            worker.lane, worker.alone = (number, True) if self.sticky else (0, False)
         return child
 
     def _settle_in(self) -> None:

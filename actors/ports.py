@@ -122,8 +122,12 @@ class Endpoint(Protocol):
         """What else was declared, for drawings and documents; nothing secret."""
         ...
 
-    def source(self, group: str) -> Source:
-        """A new source; `group` is used where the endpoint names no group of its own."""
+    def source(self, group: str, bound: int = 256) -> Source:
+        """A new source; `group` is used where the endpoint names no group of its own.
+
+        `bound` is the most messages that the engine holds unsettled at once: a broker that pushes, or that limits what
+        is in flight, is told so.
+        """
         ...
 
     def sink(self) -> Sink:

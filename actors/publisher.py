@@ -3,15 +3,19 @@
 from collections.abc import Callable
 from typing import Any
 
+from anyio import CancelScope
+
 from actors.backoff import Link
-from actors.errors import PublishError
+from actors.errors import HeadraceError, PublishError
 from actors.mailbox import Mailbox
 from actors.message import Message
 from actors.ports import Sink
+from actors.receipt import acknowledge_all
 from actors.retries import Retries
 from actors.statistics import Counts
 
 Encode = Callable[[Any], bytes | None]
+EncoderOf = Callable[[type], Encode]
 KeyOf = Callable[[Message], str | bytes | None]
 
 
@@ -27,36 +31,59 @@ class PublishWorker:
         name: str,
         mailbox: Mailbox[Message],
         sink: Sink,
-        encode: Encode,
+        encoder_of: EncoderOf,
+        unpublishable: Callable[[Any, Exception], Exception],
         retries: Retries,
         link: Link,
         counts: Counts,
-        destination: Callable[[Any], str] | None = None,
+        destination: str | Callable[[Any], str] | None = None,
         key: KeyOf | None = None,
         take: int = 256,
     ) -> None:
         self.name = name
         self.mailbox = mailbox
         self.sink = sink
-        self.encode = encode
+        self.encoder_of = encoder_of
+        self.unpublishable = unpublishable
         self.retries = retries
         self.link = link
         self.counts = counts
-        self.destination = destination
+        self.fixed = destination if isinstance(destination, str) else None
+        self.fill = None if isinstance(destination, str) else destination
         self.key = key
         self.take = take
+        self._leaving = False
+        self._idle: CancelScope | None = None
 
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Publish what comes until the mailbox is drained."""
         started()
         if not self.link.connected:
             await self.link.insist(self.sink.open)
-        while run := await self.mailbox.take(self.take):
+        while run := await self._take():
             try:
                 await self._publish(run)
             except BaseException:
                 self.mailbox.put_back(run)
                 raise
+
+    def leave(self) -> None:
+        """Publish what is in hand and end; the pool has become smaller."""
+        self._leaving = True
+        if self._idle is not None:
+            self._idle.cancel()
+
+    async def _take(self) -> list[Message]:
+        if self._leaving:
+            return []
+        if run := self.mailbox.take_nowait(self.take):
+            return run
+        try:
+            with CancelScope() as self._idle:
+                run = await self.mailbox.take(self.take)
+        finally:
+            self._idle = None
+        return run
 
     async def _publish(self, run: list[Message]) -> None:
         """Publish a run; what is finished with, or waits for another try, is removed from it."""
@@ -71,26 +98,35 @@ class PublishWorker:
             refused = error.failures
         self.counts.published += len(run) - len(refused)
         done = run.copy() if not refused else [each for at, each in enumerate(run) if at not in refused]
-        for message in done:
-            message.receipt.acknowledge()
         failed = [(run[at], reason) for at, reason in refused.items()]
         run.clear()
+        acknowledge_all(done)
         self.mailbox.done(done)
         for message, reason in failed:
             self._failed(message, reason)
 
     def _encode(self, run: list[Message]) -> None:
-        encode, destination, key = self.encode, self.destination, self.key
-        failed = []
+        fixed, fill, key = self.fixed, self.fill, self.key
+        kind: type = type(None)
+        encode = self.encoder_of(kind)
+        failed: list[tuple[int, Exception]] = []
         for at, message in enumerate(run):
+            body = message.body
             try:
-                message.raw = encode(message.body)
-                if destination is not None:
-                    message.destination = destination(message.body)
+                if type(body) is not kind:
+                    encode = self.encoder_of(type(body))
+                    kind = type(body)
+                message.raw = encode(body)
+                if fixed is not None:
+                    message.destination = fixed
+                elif fill is not None:
+                    message.destination = fill(body)
                 if key is not None:
                     message.key = key(message)
-            except Exception as error:
+            except HeadraceError as error:
                 failed.append((at, error))
+            except Exception as error:
+                failed.append((at, self.unpublishable(body, error)))
         for at, reason in reversed(failed):
             self._failed(run.pop(at), reason)
 

@@ -65,11 +65,18 @@ class Receipt:
         """Add branches: each is to be settled on its own, beside those there are."""
         self.pending += branches
 
+    def unsplit(self, branches: int) -> None:
+        """Take back branches that were added and came to nothing."""
+        self.pending -= branches
+
     def acknowledge(self) -> None:
-        """Settle one branch: its work is done."""
+        """Settle one branch: its work is done. Raises `SettlementError` where no branch is open."""
         self.pending -= 1
-        if self.pending <= 0:
-            self._complete()
+        if self.pending > 0:
+            return
+        if self.pending < 0:
+            raise SettlementError(f"settled more often than it has branches: {self.message!r}")
+        self.owner.complete(self)
 
     def fail(self, failure: Failure) -> None:
         """Settle one branch as dead; of several failures the first is told."""
@@ -92,11 +99,6 @@ class Receipt:
         else:
             self.acknowledge()
 
-    def _complete(self) -> None:
-        if self.pending < 0:
-            raise SettlementError(f"settled more often than it has branches: {self.message!r}")
-        self.owner.complete(self)
-
     def __enter__(self) -> Receipt:
         return self
 
@@ -104,10 +106,21 @@ class Receipt:
         if self.pending > 0:
             self.outcome = Outcome.RETURNED
             self.pending = 0
-            self._complete()
+            self.owner.complete(self)
 
     def __repr__(self) -> str:
         return f"<Receipt {self.outcome.name}, {self.pending} branches open>"
+
+
+def acknowledge_all(messages: Iterable[Any]) -> None:
+    """Acknowledge the receipt of each message of a run, as `acknowledge` does."""
+    for message in messages:
+        receipt = message.receipt
+        if receipt.pending == 1:
+            receipt.pending = 0
+            receipt.owner.complete(receipt)
+        else:
+            receipt.acknowledge()
 
 
 class _Joined:

@@ -5,8 +5,9 @@ Strategies and intensity are those of Erlang/OTP (https://www.erlang.org/doc/sys
 
 from collections import deque
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, TypeVar
 
+T = TypeVar("T")
 Strategy = Literal["one_for_one", "one_for_all", "rest_for_one"]
 
 
@@ -36,7 +37,7 @@ class Supervision:
                 raise ValueError(f"Supervision({name}={getattr(self, name)!r}): expected a number, at least 0")
 
 
-def affected(strategy: Strategy, children: list[str], crashed: str) -> list[str]:
+def affected(strategy: Strategy, children: list[T], crashed: T) -> list[T]:
     """The children to be stopped and started again, in their order, when that one crashed."""
     at = children.index(crashed)
     if strategy == "one_for_one":

@@ -1,6 +1,6 @@
 """`Retries`: what becomes of a message whose handling failed: it waits for its next try, or is dead."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from functools import partial
 from logging import DEBUG, Logger, LoggerAdapter
 from random import random
@@ -10,7 +10,7 @@ from typing import Any
 from actors.clock import Clock, Timer
 from actors.mailbox import Mailbox
 from actors.message import Message
-from actors.outcomes import Drop
+from actors.outcomes import Drop, RetryAfter
 from actors.ports import Sink
 from actors.receipt import Failure
 from actors.retry import Retry, next_try
@@ -45,11 +45,13 @@ class Retries:
         self.renew = renew
         """Called before a message is tried again: makes its body anew, which a handler may have changed."""
         self.cap = (policy or Retry()).waiting
-        self._waiting: dict[int, tuple[Message, Timer]] = {}
+        self._waiting: dict[Hashable, tuple[list[Message], Timer]] = {}
+        """By key, so that the messages of one key come again together and in order; by itself what has none."""
+        self._count = 0
         self._until: float | None = None
 
     def __len__(self) -> int:
-        return len(self._waiting)
+        return self._count
 
     def failed(self, message: Message, error: BaseException) -> bool:
         """Settle a failed message, or have it wait for its next try: True if it waits, still held."""
@@ -58,13 +60,15 @@ class Retries:
             message.receipt.acknowledge()
             return False
         self.counts.failed += 1
+        if isinstance(error, RetryAfter):
+            self.counts.asked_to_wait += 1
         now = time()
         receipt = message.receipt
         # Noted on the receipt from the first failure on; it counts only if the last try fails too.
         first = receipt.failure.first if receipt.failure is not None else now
         failure = Failure(error, self.stage, message.attempt, first, now, self.dead_letters)
         delay = next_try(self.policy, message.attempt, error, random())
-        if delay is not None and len(self._waiting) < self.cap:
+        if delay is not None and self._count < self.cap:
             if receipt.failure is None:
                 receipt.failure = failure
             self._wait(message, delay)
@@ -78,27 +82,48 @@ class Retries:
         due = self.clock.now() + delay
         self.counts.retried += 1
         message.attempt += 1
-        timer = self.clock.at(due, partial(self._again, message))
-        self._waiting[id(message)] = (message, timer)
+        self._count += 1
+        lane = getattr(message, "lane", None)
+        slot: Hashable = message if lane is None else lane
+        together: list[Message] = []
+        if slot in self._waiting:  # another of its key, out of the same batch
+            together, timer = self._waiting[slot]
+            timer.cancel()
+            due = max(due, timer.when)
+        together.append(message)
+        self._waiting[slot] = together, self.clock.at(due, partial(self._again, slot))
         if self._until is not None and due > self._until:
-            self._give_back(message, timer)
+            self._give_back(slot)
 
-    def _again(self, message: Message) -> None:
-        del self._waiting[id(message)]
+    def _again(self, slot: Hashable) -> None:
+        messages, _ = self._waiting.pop(slot)
+        self._count -= len(messages)
+        if renewed := [message for message in messages if self._renewed(message)]:
+            self.mailbox.put_back(renewed)
+
+    def _renewed(self, message: Message) -> bool:
         try:
             self.renew(message)
-        finally:
-            self.mailbox.put_back([message])
+        except Exception as error:
+            if not self.failed(message, error):
+                self.mailbox.done([message])
+            return False
+        return True
 
     def drain(self, until: float) -> None:
-        """Give back, now and from now on, what would be tried again only after that time of the clock."""
-        self._until = until
-        for message, timer in list(self._waiting.values()):
-            if timer.when > until:
-                self._give_back(message, timer)
+        """Give back, now and from now on, what would be tried again only after that time of the clock.
 
-    def _give_back(self, message: Message, timer: Timer) -> None:
+        Where order is kept by key, whatever waits or comes behind it goes back as well.
+        """
+        self._until = until
+        for slot, (_, timer) in list(self._waiting.items()):
+            if timer.when > until:
+                self._give_back(slot)
+
+    def _give_back(self, slot: Hashable) -> None:
+        messages, timer = self._waiting.pop(slot)
+        self._count -= len(messages)
         timer.cancel()
-        del self._waiting[id(message)]
-        message.receipt.give_back()
-        self.mailbox.done([message])
+        for message in messages:
+            message.receipt.give_back()
+            self.mailbox.abandon(message)

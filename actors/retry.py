@@ -46,9 +46,11 @@ class Retry:
 
     def delay(self, attempt: int, luck: float = 0.0) -> float:
         """The seconds to wait after try number `attempt`; `luck` from 0 to 1 picks the jitter."""
-        # Past 64 doublings the cap has long been reached; without this a float would overflow.
-        wait = self.first * self.factor ** min(attempt - 1, 64)
-        return min(wait, self.cap) * (1 - self.jitter * luck)
+        try:
+            wait = min(self.first * float(self.factor) ** (attempt - 1), self.cap)
+        except OverflowError:
+            wait = self.cap if self.first else 0.0
+        return wait * (1 - self.jitter * luck)
 
 
 NEVER = Retry(attempts=1)

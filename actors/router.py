@@ -45,9 +45,19 @@ def by_result(outbox: Outbox, targets: Mapping[Hashable, int], router: str) -> C
             result = message
         return number, outlets[number].fit(passed_on(message, result))
 
+    # One target that takes messages as they are, which is the usual, is looked up and nothing else.
+    ways = {target: buffers[number].append for target, number in targets.items() if outlets[number].plain}
+
     def pass_on(message: Message, result: Any) -> None:
         if result is None:
             message.receipt.acknowledge()
+            return
+        try:
+            way = ways.get(result)
+        except TypeError:  # a list, or what cannot be a target
+            way = None
+        if way is not None:
+            way(message.derive(message.body))
             return
         choices = result if type(result) in (list, tuple) else (result,)
         sends = [resolve(message, choice) for choice in choices]

@@ -20,6 +20,10 @@ class Counts:
     returned: int = 0
     redelivered: int = 0
     reconnects: int = 0
+    asked_to_wait: int = 0
+    """Times a handler raised `Retry.after`: what it calls pushes back."""
+    busy_seconds: float = 0.0
+    """Time that workers had messages in hand, summed over the workers."""
 
 
 @dataclass(slots=True)

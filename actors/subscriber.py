@@ -19,9 +19,7 @@ def to_all(outbox: Outbox, replies: bool = False) -> PassOn:
         return _and_reply(outbox)
     if not outbox.outlets:
         return _nowhere
-    if len(outbox.outlets) == 1:
-        return _to_one(outbox)
-    return _to_many(outbox)
+    return _to_one(outbox) if len(outbox.outlets) == 1 else _to_many(outbox)
 
 
 def _nowhere(message: Message, result: Any) -> None:
@@ -60,22 +58,20 @@ def _to_many(outbox: Outbox) -> PassOn:
 
 def _and_reply(outbox: Outbox) -> PassOn:
     answers = outbox.buffers[-1]
-    behind = Outbox(outbox.outlets[:-1])
-    behind.buffers = outbox.buffers[:-1]
-    pass_on = to_all(behind)
+    pass_on = to_all(outbox.without_last())
 
     def reply_and_pass_on(message: Message, result: Any) -> None:
-        if result is not None and message.reply_to is not None:
-            answer = passed_on(message, result)
-            answer.destination, answer.reply_to = message.reply_to, None
-            message.receipt.split(1)
-            try:
-                pass_on(message, result)
-            except BaseException:
-                message.receipt.pending -= 1
-                raise
-            answers.append(answer)
-        else:
+        if message.reply_to is None or result is None:
             pass_on(message, result)
+            return
+        answer = passed_on(message, result)
+        answer.destination, answer.reply_to = message.reply_to, None
+        message.receipt.split(1)
+        try:
+            pass_on(message, result)
+        except BaseException:
+            message.receipt.unsplit(1)
+            raise
+        answers.append(answer)
 
     return reply_and_pass_on

@@ -14,7 +14,7 @@ from anyio.abc import TaskGroup
 
 from actors.actor import Life, State
 from actors.clock import Clock
-from actors.errors import IntensityExceeded
+from actors.errors import IntensityExceeded, SupervisionError
 from actors.restarts import Restarts, Supervision, affected
 
 Started = Callable[[], object]
@@ -36,6 +36,8 @@ class Child:
     life: Life = field(init=False)
     scope: CancelScope | None = field(default=None, init=False)
     ended: Event = field(default_factory=Event, init=False)
+    group: "list[Child] | None" = field(default=None, init=False)
+    """Those it is restarted with, the latest time that it was."""
 
     def __post_init__(self) -> None:
         self.life = Life(self.name)
@@ -66,48 +68,63 @@ class Supervisor:
         self._exits: list[tuple[Child, BaseException]] = []
         self._news = Event()
         self._tasks: TaskGroup | None = None
-        self._gave_up: IntensityExceeded | None = None
+        self._gave_up: SupervisionError | None = None
+        self._stopping = False
         self._leaving: set[Child] = set()
 
     async def run(self, started: Started = lambda: None) -> None:
-        """Start the children, each when the one before it is ready, and keep them running."""
+        """Start the children, each when the one before it is ready or has crashed, and keep them running."""
         self._gave_up = None
-        async with create_task_group() as self._tasks:
-            try:
-                for child in list(self.children):
-                    await self._start(child)
-                started()
-                await self._watch()
-            except IntensityExceeded as error:
-                self._gave_up = error
-                await self.stop()
-                self._tasks.cancel_scope.cancel()
-            except get_cancelled_exc_class():
-                with CancelScope(shield=True):
-                    await self.stop()
-                raise
-        self._tasks = None
+        self._exits.clear()
+        self._restarts = Restarts(self.policy)
+        try:
+            async with create_task_group() as self._tasks:
+                try:
+                    await self._start_all(started)
+                    await self._watch()
+                except SupervisionError as error:
+                    self._gave_up = error
+                    with CancelScope(shield=True):
+                        await self.stop()
+                except (Exception, get_cancelled_exc_class()):
+                    with CancelScope(shield=True):
+                        await self.stop()
+                    raise
+                self._tasks.cancel_scope.cancel()  # restarts that still wait out their backoff
+        finally:
+            self._tasks, self._stopping = None, False
         if self._gave_up is not None:
             raise self._gave_up
 
     async def stop(self) -> None:
-        """Stop all children in reverse order, each within its own time."""
-        for child in reversed(self.children):
+        """Stop all children in reverse order, each within its own time. Called before `run`, it lets that end at once."""
+        self._stopping = True
+        for child in reversed(list(self.children)):
             await self._stop(child)
         self._news.set()
 
     async def add(self, child: Child) -> None:
         """One more child, started last."""
         self.children.append(child)
-        if self._tasks is not None:
+        if self._stopping:
+            child.life.move(State.STOPPED)
+        elif self._tasks is not None:
             await self._start(child)
 
     def prune(self, leaving: set[Child]) -> None:
         """Forget those of the children that have ended; the others once they have, at the next call."""
         self._leaving |= leaving
-        gone = {child for child in self._leaving if child.life.state in RESTING}
+        gone = {child for child in self._leaving if child.life.state is State.DONE}
         self._leaving -= gone
         self.children = [child for child in self.children if child not in gone]
+
+    async def _start_all(self, started: Started) -> None:
+        for child in list(self.children):
+            if self._stopping:
+                return
+            if child.life.state is not State.DONE:
+                await self._start(child)
+        started()
 
     async def _watch(self) -> None:
         while not all(child.life.state in RESTING for child in self.children):
@@ -119,7 +136,7 @@ class Supervisor:
                 await self._crashed(child, error)
 
     async def _crashed(self, child: Child, error: BaseException) -> None:
-        if child.life.state is not State.CRASHED:
+        if child.life.state is not State.CRASHED or self._stopping:
             return
         delay = self._restarts.crashed(self.clock.now(), random())
         if delay is None:
@@ -127,21 +144,27 @@ class Supervisor:
             raise IntensityExceeded(self.name, child.name, self.policy.intensity, self.policy.period) from error
         self.logger.warning("%s crashed, restarted in %.2f s: %r", child.name, delay, error, exc_info=error)
         self.restarts += 1
-        by_name = {each.name: each for each in self.children}
-        group = [by_name[name] for name in affected(self.policy.strategy, list(by_name), child.name)]
+        group = affected(self.policy.strategy, self.children, child)
         group = [each for each in group if each is child or each.life.state is not State.DONE]
         for other in reversed(group):
             if other is not child:
                 await self._stop(other)
+        if self._stopping:
+            return
+        group = [each for each in group if each.life.state is not State.DONE]  # while it was being stopped
         for each in group:
+            if each.life.state is State.STOPPING:
+                raise SupervisionError(f"{self.name}: gave up: {each.name} does not stop, and cannot be started again")
             each.life.move(State.RESTARTING)
+            each.group = group
         assert self._tasks is not None
         self._tasks.start_soon(self._restart, group, delay)
 
     async def _restart(self, group: list[Child], delay: float) -> None:
         await self.clock.sleep(delay)
         for child in group:
-            if child.life.state is State.RESTARTING:
+            # Another crash may have drawn it into another group, which starts it in that one's order and time.
+            if child.life.state is State.RESTARTING and child.group is group:
                 await self._start(child)
 
     async def _start(self, child: Child) -> None:
@@ -183,20 +206,30 @@ class Supervisor:
 
     async def _stop(self, child: Child) -> None:
         state = child.life.state
-        if state in (State.RUNNING, State.STARTING):
-            child.life.move(State.STOPPING)
-            if child.stop is not None:
-                with move_on_after(child.stop_within, shield=True):
-                    await child.stop()
-                    await child.ended.wait()
-            if child.scope is not None:
-                child.scope.cancel()
-            with move_on_after(child.stop_within, shield=True) as patience:
-                await child.ended.wait()
-            if patience.cancelled_caught:
-                self.logger.error("%s did not stop within %g s", child.name, child.stop_within)
-        elif state in (State.NEW, State.CRASHED, State.RESTARTING):
+        if state in (State.NEW, State.CRASHED, State.RESTARTING):
             child.life.move(State.STOPPED)
+        if child.life.state in RESTING:
+            return
+        if state is not State.STOPPING:
+            child.life.move(State.STOPPING)
+            await self._ask(child)
+        assert child.scope is not None
+        child.scope.cancel()
+        with move_on_after(child.stop_within) as patience:
+            await child.ended.wait()
+        if patience.cancelled_caught:
+            self.logger.error("%s did not stop within %g s", child.name, child.stop_within)
+
+    async def _ask(self, child: Child) -> None:
+        if child.stop is None:
+            return
+        with move_on_after(child.stop_within):
+            try:
+                await child.stop()
+            except Exception:
+                self.logger.exception("%s could not be asked to stop", child.name)
+            else:
+                await child.ended.wait()
 
     def __repr__(self) -> str:
         lives = ", ".join(f"{child.name} {child.life.state}" for child in self.children)

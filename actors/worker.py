@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from time import perf_counter
 from typing import Any, Protocol
 
-from anyio import CancelScope, get_cancelled_exc_class
+from anyio import CancelScope, move_on_after
 from anyio.lowlevel import checkpoint
 
 from actors.actor import Actor
@@ -25,10 +25,13 @@ from actors.retries import Retries
 from actors.statistics import Counts
 from actors.step import watched
 
-RUN = 64
+RUN = 256
 """The most messages that a worker takes at once."""
 SLICE = 0.005
 """Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
+
+FAREWELL = 4.0
+"""Seconds that an actor's `on_stop` may take; less than what a supervisor gives its children."""
 
 Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
 Emit = Callable[[Message, Any], Awaitable[None]]
@@ -78,7 +81,9 @@ class Worker:
         """No other worker takes from this lane: what it has taken need not go back when it waits."""
         self.timeout = timeout
         self.batch = batch
-        self.take = self.limit = min(RUN, mailbox.capacity)
+        self.take = min(RUN, mailbox.capacity)
+        self.limit = 1
+        """How many it takes at once for now: more and more, while handling them keeps nobody waiting."""
         self.idle: CancelScope | None = None
         self.busy_since: float | None = None
         self._leaving = False
@@ -108,8 +113,7 @@ class Worker:
                     await checkpoint()
         finally:
             if bound.actor is not None:
-                with CancelScope(shield=True):
-                    await bound.actor.on_stop()
+                await _farewell(bound.actor)
 
     def leave(self) -> None:
         """Finish what is in hand and end; the pool has become smaller."""
@@ -123,12 +127,14 @@ class Worker:
         run: list[Message] = []
         if self.batch is None and (run := self.mailbox.take_nowait(self.limit, self.lane)):
             return run
-        with CancelScope() as self.idle:
-            if self.batch is None:
-                run = await self.mailbox.take(self.limit, self.lane)
-            else:
-                run = await self.mailbox.take_batch(self.batch.size, self.batch.wait, self.clock, self.lane)
-        self.idle = None
+        try:
+            with CancelScope() as self.idle:
+                if self.batch is None:
+                    run = await self.mailbox.take(self.limit, self.lane)
+                else:
+                    run = await self.mailbox.take_batch(self.batch.size, self.batch.wait, self.clock, self.lane)
+        finally:
+            self.idle = None
         return run
 
     async def _handle(self, invoke: Invoke, run: list[Message]) -> None:
@@ -159,11 +165,14 @@ class Worker:
             return
         self._waited = True
         self.outbox.flush_nowait()
+        if self._handled and not len(self.outbox):
+            self._done()
         if self._hands and not self.alone:
             self._put_back()
 
     def _pace(self, seconds: float) -> None:
         self.busy_since = None
+        self.counts.busy_seconds += seconds
         if (self._waited and not self.alone) or seconds > SLICE:
             self.limit = max(1, self.limit // 4)
         elif self.limit < self.take:
@@ -173,6 +182,7 @@ class Worker:
         if not self.retries.failed(message, error):
             self._handled.append(message)
             return
+        self.counts.handled += 1
         # It waits for its next try and holds its key back: what else of that key is in hand must wait behind it.
         key = getattr(message, "lane", None)
         if key is not None and self._hands:
@@ -198,9 +208,12 @@ class Worker:
         """Put what was made into the mailboxes behind; only then is what it was made of done."""
         await self.outbox.flush()
         if self._handled:
-            self.counts.handled += len(self._handled)
-            self.mailbox.done(self._handled)
-            self._handled.clear()
+            self._done()
+
+    def _done(self) -> None:
+        self.counts.handled += len(self._handled)
+        self.mailbox.done(self._handled)
+        self._handled.clear()
 
     async def _emit(self, message: Message, result: Any) -> None:
         """One more result of a generator: goes on while its message is still being handled."""
@@ -208,7 +221,7 @@ class Worker:
         try:
             self.pass_on(message, result)
         except BaseException:
-            message.receipt.pending -= 1
+            message.receipt.unsplit(1)
             raise
         if len(self.outbox) >= RUN:
             await self.outbox.flush()
@@ -230,7 +243,7 @@ class Worker:
     async def _handle_batch(self, invoke: Invoke, run: list[Message]) -> None:
         joint = _joint(run)
         self._waited = False
-        self.busy_since = perf_counter()
+        began = self.busy_since = perf_counter()
         failures: dict[int, BaseException] = {}
         crash: BaseException | None = None
         try:
@@ -242,12 +255,13 @@ class Worker:
             joint.receipt.acknowledge()
             failures = dict.fromkeys(range(len(run)), error)
             crash = error if isinstance(error, Crash | SystemExit) else None
-        except get_cancelled_exc_class():
+        except BaseException:
             joint.receipt.acknowledge()
             self.mailbox.put_back(run)
+            self.busy_since = None
             raise
         self._settle_batch(run, failures)
-        self.busy_since = None
+        self._pace(perf_counter() - began)
         if crash is not None:
             raise crash
 
@@ -257,11 +271,22 @@ class Worker:
             if error is None:
                 message.receipt.acknowledge()
                 self._handled.append(message)
-            elif not self.retries.failed(message, error):
-                self._handled.append(message)
+            else:
+                self._failed(message, error)
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"
+
+
+async def _farewell(actor: Actor) -> None:
+    """Have an actor stop, whatever it is stopped by; what goes wrong with it is logged and holds up nothing else."""
+    with move_on_after(FAREWELL, shield=True) as patience:
+        try:
+            await actor.on_stop()
+        except Exception:
+            actor.logger.exception("on_stop of %s failed", type(actor).__name__)
+    if patience.cancelled_caught:
+        actor.logger.error("on_stop of %s took longer than %g s", type(actor).__name__, FAREWELL)
 
 
 def _joint(run: list[Message]) -> Message:

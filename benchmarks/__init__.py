@@ -1,0 +1,1 @@
+"""Benchmarks: ratios taken in one run, contenders in turn. See `make bench`."""

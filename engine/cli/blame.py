@@ -1,0 +1,82 @@
+"""Why a module of the user's does not import, told by the line or folder of theirs that is to blame."""
+
+import os
+import sys
+import sysconfig
+import traceback
+from pathlib import Path
+from types import ModuleType
+
+from engine.cli.exits import CommandError
+
+OURS = ("actors", "topologies", "engine", "headrace")
+_ROOT = Path(__file__).resolve().parents[2]
+_FOREIGN = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
+
+
+def failed(error: BaseException, name: str, folder: Path) -> CommandError:
+    """The error of a module that does not import, by the line of the user's that it comes from."""
+    if isinstance(error, ImportError) and error.name is not None:
+        top = error.name.partition(".")[0]
+        if top in OURS and _theirs(top, folder) is not None:
+            return in_the_way(top, folder)
+    place, what = _place(error) or name, " ".join(str(error).split())
+    if isinstance(error, SyntaxError):
+        what = error.msg
+        place = f"{shown(Path(error.filename))}:{error.lineno}" if error.filename else place
+    elif isinstance(error, SystemExit):
+        what = "it ends the process when it is imported"
+    return CommandError(
+        f"{place}: {type(error).__name__}: {what:.300}", f"{name} cannot be imported until that is mended"
+    )
+
+
+def _place(error: BaseException) -> str | None:
+    """`file:line` of the last line that is neither ours, nor Python's, nor of an installed package."""
+    for frame in reversed(traceback.extract_tb(error.__traceback__)):
+        path = Path(frame.filename).resolve()
+        ours = any(path.is_relative_to(_ROOT / package) for package in OURS)
+        if path.is_file() and not ours and not str(path).startswith(_FOREIGN):
+            return f"{shown(path)}:{frame.lineno}"
+    return None
+
+
+def in_the_way(name: str, folder: Path) -> CommandError:
+    """The error of a module that has the name of a package of ours."""
+    theirs = _theirs(name, folder)
+    if theirs is None:
+        return CommandError(
+            f"{name}: a package of Headrace, with no topology in it", "name a module of yours: module:topology"
+        )
+    return CommandError(
+        f"{shown(theirs)} is in the way: Headrace has a package of its own called {name}",
+        f"rename yours, for instance to my_{name}, or move it into a package",
+    )
+
+
+def _theirs(name: str, folder: Path) -> Path | None:
+    """The folder or file of the user's that would be imported by that name, were it not for another one."""
+    for place in (folder, *map(Path, sys.path)):
+        for path in (place / name, place / f"{name}.py"):
+            path = path.resolve()
+            if path.exists() and path.parent != _ROOT:
+                return path
+    return None
+
+
+def check_not_another(module: ModuleType, name: str, folder: Path) -> None:
+    """Refuse a module that was found elsewhere although the folder has one of that name."""
+    relative = Path(*name.split("."))
+    mine = next((path for path in (folder / relative, folder / f"{relative}.py") if path.exists()), None)
+    found = getattr(module, "__file__", None)
+    if mine is None or found is None or Path(found).resolve().is_relative_to(mine.resolve()):
+        return
+    remedy = f"rename yours, or name it by its path: {shown(mine)}" if mine.is_file() else "rename yours"
+    raise CommandError(f"{shown(mine)} is hidden by another module of that name: {found}", remedy)
+
+
+def shown(path: Path) -> str:
+    """The path as seen from where the command was given; a folder's ends with a slash."""
+    path, here = path.absolute(), Path.cwd()
+    text = str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
+    return f"{text}{os.sep}" if path.is_dir() else text

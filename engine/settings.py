@@ -1,0 +1,88 @@
+"""`Settings`: how the command runs, from its options, the environment and a file, in that order."""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+from pydantic import Field, ValidationError
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    TomlConfigSettingsSource,
+)
+
+from actors import HeadraceError
+from engine.telemetry.logs import LogFormat, LogLevel
+
+PREFIX = "HEADRACE_"
+FILE = "headrace.toml"
+
+
+class SettingsError(HeadraceError):
+    """A setting is not what it may be; says which one and where it stands."""
+
+
+class Settings(BaseSettings):
+    """What `headrace run` can be told beside its targets; each also as `HEADRACE_...` and in `headrace.toml`."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, env_ignore_empty=True, extra="forbid")
+
+    burst: bool = False
+    """End, drained, when no source has anything left."""
+    drain: float = Field(25.0, ge=0, allow_inf_nan=False)
+    """Seconds that a drain may take."""
+    reload: bool = False
+    """Start again whenever a Python file changes."""
+    log_format: LogFormat = "auto"
+    log_level: LogLevel = "info"
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What is given, then the environment, then the file."""
+        return init_settings, env_settings, TomlConfigSettingsSource(settings_cls)
+
+
+def read(folder: Path, config: Path | None = None, **given: Any) -> Settings:
+    """The settings; those given as None are left to the environment, to the file, and to the defaults.
+
+    The file is `config`, or else `headrace.toml` in that folder, if there is one.
+    Raises `SettingsError` for a file that is not TOML, an unknown key in it, and a value that is not allowed.
+    """
+    path = config or folder / FILE
+    if config is not None and not config.is_file():
+        raise SettingsError(f"{config}: there is no such file; name another with --config")
+
+    class FromFile(Settings):
+        model_config = SettingsConfigDict(toml_file=path)
+
+    try:
+        return FromFile(**{name: value for name, value in given.items() if value is not None})
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from error
+    except OSError as error:
+        raise SettingsError(f"{path}: cannot be read: {error.strerror}") from error
+    except ValidationError as error:
+        raise SettingsError(_explained(error, path, given)) from error
+
+
+def _explained(error: ValidationError, path: Path, given: dict[str, Any]) -> str:
+    """The first thing that is wrong, where it was written, and what may stand there."""
+    first = error.errors()[0]
+    name = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        return f"{path}: unknown key {name}\n  known are {', '.join(sorted(Settings.model_fields))}"
+    variable = PREFIX + name.upper()
+    if given.get(name) is not None:
+        place = f"--{name.replace('_', '-')}"
+    else:
+        place = variable if os.environ.get(variable) else f"{path}: {name}"
+    return f"{place}: {first['msg']}, not {first['input']!r:.60}"

@@ -1,0 +1,58 @@
+"""Headrace: a stream processing engine. Everything that a topology is written with is imported from here."""
+
+from actors import (
+    Actor,
+    Batch,
+    BatchError,
+    BrokerError,
+    BrokerUnavailable,
+    Crash,
+    DecodeError,
+    DrainTimeout,
+    Drop,
+    HeadraceError,
+    IntensityExceeded,
+    Message,
+    PublishError,
+    Reject,
+    Retry,
+    RoutingError,
+    Supervision,
+    SupervisionError,
+    TopologyError,
+)
+from engine import Engine, Harness, Memory, broker
+from topologies import Context, Depends, Header, Logger, Topology
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Actor",
+    "Batch",
+    "BatchError",
+    "BrokerError",
+    "BrokerUnavailable",
+    "Context",
+    "Crash",
+    "DecodeError",
+    "Depends",
+    "DrainTimeout",
+    "Drop",
+    "Engine",
+    "Harness",
+    "Header",
+    "HeadraceError",
+    "IntensityExceeded",
+    "Logger",
+    "Memory",
+    "Message",
+    "PublishError",
+    "Reject",
+    "Retry",
+    "RoutingError",
+    "Supervision",
+    "SupervisionError",
+    "Topology",
+    "TopologyError",
+    "broker",
+]

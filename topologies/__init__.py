@@ -1,0 +1,49 @@
+"""Declaring: topologies, the graphs compiled of them, their handlers, and how they are drawn.
+
+Knows actors and pydantic, and no broker.
+"""
+
+from logging import Logger
+
+from topologies.codec import Codec, codec, encode, encoder_of, refusal, unpublishable
+from topologies.declare import Publisher, PublisherOptions, StageOptions
+from topologies.draw import Format, draw
+from topologies.graph import Graph, Kind, Lifespan, Settings, Stage, Workers
+from topologies.handler import Bound, Handler, Invoke, Middleware
+from topologies.inject import Context, Depends, Header
+from topologies.outline import Outline, outline, summary
+from topologies.template import Template
+from topologies.topology import Topology
+
+__all__ = [
+    "Bound",
+    "Codec",
+    "Context",
+    "Depends",
+    "Format",
+    "Graph",
+    "Handler",
+    "Header",
+    "Invoke",
+    "Kind",
+    "Lifespan",
+    "Logger",
+    "Middleware",
+    "Outline",
+    "Publisher",
+    "PublisherOptions",
+    "Settings",
+    "Stage",
+    "StageOptions",
+    "Template",
+    "Topology",
+    "Workers",
+    "codec",
+    "draw",
+    "encode",
+    "encoder_of",
+    "outline",
+    "refusal",
+    "summary",
+    "unpublishable",
+]

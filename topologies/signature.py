@@ -1,0 +1,120 @@
+"""What a user's function looks like: its form, its parameters, and its annotations resolved."""
+
+import functools
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any, get_type_hints
+
+from topologies.place import Where
+
+MISSING: Any = inspect.Parameter.empty
+
+
+class Form(StrEnum):
+    """How a function is to be called."""
+
+    COROUTINE = "async def"
+    FUNCTION = "def"
+    ASYNC_GENERATOR = "async generator"
+    GENERATOR = "generator"
+    CLASS = "class"
+
+    @property
+    def blocks(self) -> bool:
+        """Whether it runs in a worker thread, because it may block."""
+        return self in (Form.FUNCTION, Form.GENERATOR)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """A parameter of a function, its annotation resolved."""
+
+    name: str
+    hint: Any
+    default: Any
+    named: bool
+    """Passed by name, not by position."""
+
+    @property
+    def annotated(self) -> bool:
+        return self.hint is not MISSING
+
+    @property
+    def required(self) -> bool:
+        return self.default is MISSING
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A function's parameters that can be filled one by one, and what it is annotated to return."""
+
+    parameters: tuple[Parameter, ...]
+    returns: Any
+
+
+def form_of(function: Any) -> Form:
+    """How to call it. A class is called to make an instance; of a callable object its `__call__` counts."""
+    if inspect.isclass(function):
+        return Form.CLASS
+    called = _called(function)
+    if inspect.iscoroutinefunction(called):
+        return Form.COROUTINE
+    if inspect.isasyncgenfunction(called):
+        return Form.ASYNC_GENERATOR
+    return Form.GENERATOR if inspect.isgeneratorfunction(called) else Form.FUNCTION
+
+
+def _called(function: Any) -> Any:
+    while isinstance(function, functools.partial):
+        function = function.func
+    if inspect.isroutine(function) or inspect.isclass(function):
+        return function
+    return type(function).__call__
+
+
+def name_of(function: Any) -> str:
+    """What its author calls it."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    return str(getattr(function, "__name__", type(function).__name__))
+
+
+def signature_of(
+    function: Callable[..., Any], where: Where, names: Mapping[str, Any], *, bound: bool = True
+) -> Signature:
+    """The signature of a function, its annotations resolved; of a method that is not yet `bound`, without its self.
+
+    `names` are those local to where it was declared. Raises `TopologyError` for what cannot be read.
+    """
+    try:
+        found = list(inspect.signature(function).parameters.values())
+    except (TypeError, ValueError):
+        raise where.error(
+            f"the parameters of {name_of(function)} cannot be read", "wrap it in a function of your own"
+        ) from None
+    hints = _hints(function, where, names)
+    parameters = tuple(
+        Parameter(
+            one.name,
+            hints.get(one.name, one.annotation),
+            one.default,
+            one.kind is inspect.Parameter.KEYWORD_ONLY,
+        )
+        for one in found[0 if bound else 1 :]
+        if one.kind not in (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+    )
+    return Signature(parameters, hints.get("return", MISSING))
+
+
+def _hints(function: Any, where: Where, names: Mapping[str, Any]) -> dict[str, Any]:
+    called = function.__init__ if inspect.isclass(function) else _called(function)
+    try:
+        return get_type_hints(called, localns=dict(names), include_extras=True)
+    except NameError as error:
+        problem = f"the annotation {error.name!r} of {name_of(function)} is not defined where it is declared"
+        remedy = f"import or define {error.name!r} at the top of the module, not under TYPE_CHECKING"
+    except Exception as error:
+        problem, remedy = f"the annotations of {name_of(function)} cannot be resolved: {error}", ""
+    raise where.error(problem, remedy) from None
