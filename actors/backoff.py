@@ -2,12 +2,12 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from logging import Logger, LoggerAdapter
+from logging import ERROR, WARNING, Logger, LoggerAdapter
 from random import random
 from typing import Any, TypeVar
 
 from actors.clock import Clock
-from actors.errors import BrokerUnavailable
+from actors.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from actors.retry import Retry
 
 T = TypeVar("T")
@@ -23,22 +23,28 @@ class Link:
     what: str
     connected: bool = False
     failures: int = 0
+    error: BrokerError | None = None
+    """Why it is not connected, as far as the last try told."""
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
-        """Await `attempt()`, again and again while it raises `BrokerUnavailable`."""
+        """Await `attempt()`, again and again while it raises `BrokerUnavailable` or `BrokerRefused`.
+
+        What was refused has to be mended by somebody, which may happen at any time; until then it is not connected.
+        """
         while True:
             try:
                 result = await attempt()
-            except BrokerUnavailable as error:
+            except (BrokerUnavailable, BrokerRefused) as error:
                 await self.wait(error)
             else:
-                self.connected, self.failures = True, 0
+                self.connected, self.failures, self.error = True, 0, None
                 return result
 
-    async def wait(self, error: BrokerUnavailable) -> None:
-        """Note that the broker is gone, and wait as long as its failures so far ask for."""
-        self.connected = False
+    async def wait(self, error: BrokerError) -> None:
+        """Note what is wrong, and wait as long as the failures so far ask for."""
+        self.connected, self.error = False, error
         self.failures += 1
         seconds = RECONNECT.delay(self.failures, random())
-        self.logger.warning("%s: broker unavailable, next try in %.1f s: %s", self.what, seconds, error)
+        level = ERROR if isinstance(error, BrokerRefused) else WARNING
+        self.logger.log(level, "%s: next try in %.1f s: %s", self.what, seconds, error)
         await self.clock.sleep(seconds)

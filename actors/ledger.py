@@ -64,8 +64,9 @@ class Ledger:
         self._progress: Event | None = None
         self._ending = False
         self._not_all_done = False
+        """Whether something complete is dead or returned."""
         self._mixed = False
-        """The same, of the run that is being settled: not all of it is simply done."""
+        """The same, of the run that is being settled."""
 
     def issue(self, run: Iterable[Message]) -> None:
         """Give each message a receipt that this ledger will settle."""
@@ -120,13 +121,16 @@ class Ledger:
         """Settle all that is complete now. Cancelled or failed, it goes on with the same run the next time."""
         if not self._settling:
             self._settling, self._complete = self._complete, []
-        if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
-            await self._bury(dead)
-        done: list[Message] = []
+            self._mixed, self._not_all_done = self._not_all_done, False
         returned: list[Message] = []
-        for receipt in self._settling:
-            (returned if receipt.outcome is RETURNED else done).append(receipt.message)
-        if done or returned:
+        if self._mixed:
+            if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
+                await self._bury(dead)
+            returned = [receipt.message for receipt in self._settling if receipt.outcome is RETURNED]
+            done = [receipt.message for receipt in self._settling if receipt.outcome is not RETURNED]
+        else:
+            done = [receipt.message for receipt in self._settling]
+        if self._settling:
             await self.link.insist(lambda: self.source.settle(done, returned))
             self._settled(len(done), len(returned))
         if self._progress is not None:
@@ -192,7 +196,7 @@ class Ledger:
         for timer in self._refused.values():
             timer.cancel()
         self._refused.clear()
-        self._complete, self._settling = [], list(self.open)
+        self._complete, self._settling, self._mixed = [], list(self.open), True
         for receipt in self._settling:
             if receipt.pending > 0 or receipt.outcome is DEAD:
                 receipt.outcome, receipt.pending = RETURNED, 0

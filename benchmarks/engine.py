@@ -23,6 +23,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from engine.collector import set_for_streams
 from headrace import Engine, Memory, Topology
 
 
@@ -227,6 +228,7 @@ def main(
 ) -> None:
     """Measure what the engine costs a message, as ratios to the codec alone in the same run."""
     console = Console(stderr=True)
+    set_for_streams()  # as `headrace run` does
     figures = measure(messages, rounds, console)
     grown = growth(flat, console) if flat else None
     versions = {"python": platform.python_version(), "pydantic": pydantic.VERSION, "rounds": rounds}

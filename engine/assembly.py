@@ -72,6 +72,8 @@ class Running:
     intakes: list[Intake] = field(default_factory=list)
     ledgers: list[Ledger] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    replies: "Running | None" = None
+    """Its publisher of answers, where a source of it may bring questions."""
 
     def __repr__(self) -> str:
         return f"<{self.stage.name}: {self.pool!r}, {self.mailbox!r}, {len(self.retries)} waiting to be retried>"
@@ -119,9 +121,9 @@ class Assembly:
         if not running.intakes and low == high:
             return Child(name, pool.run, pool.stop)
         children = [Child(f"{name}/settle {ledger.name}", ledger.run) for ledger in running.ledgers]
-        replies = self.stages.get(f"{name}/{REPLIES}")
-        if replies is not None:
-            children.append(Child(f"{name}/{REPLIES}", replies.pool.run, replies.pool.stop))
+        if running.replies is not None:
+            answering = running.replies.pool
+            children.append(Child(answering.name, answering.run, answering.stop))
         children.append(Child(f"{name}/pool", pool.run, pool.stop))
         children += [Child(f"{name}/fetch {intake.ledger.name}", intake.run) for intake in running.intakes]
         if low < high:
@@ -203,7 +205,7 @@ class Assembly:
 
         pool = self._pool(stage, make, mailbox, [outlet.mailbox for outlet in outlets])
         links = [ledger.link for ledger in ledgers]
-        return Running(stage, mailbox, pool, retries, counts, intakes, ledgers, links)
+        return Running(stage, mailbox, pool, retries, counts, intakes, ledgers, links, replies)
 
     def _outlets(self, stage: Stage) -> list[Outlet]:
         assert stage.handler is not None
@@ -264,9 +266,7 @@ class Assembly:
         name = f"{stage.name}/{REPLIES}"
         hidden = Stage(name=name, kind="publisher", place=stage.place, settings=type(stage.settings)())
         mailbox: Mailbox[Message] = Mailbox(hidden.settings.mailbox, f"{self.graph.name}.{name}")
-        running = self._publishing(hidden, mailbox, Replies(sinks), None)
-        self.stages[name] = running
-        return running
+        return self._publishing(hidden, mailbox, Replies(sinks), None)
 
     def _pool(self, stage: Stage, make: Callable[[int], Any], mailbox: Mailbox[Message], behind: Any) -> Pool:
         policy, logger = one_for_one(self.graph.supervision), self.logger(stage.name)

@@ -85,4 +85,4 @@ def _explained(error: ValidationError, path: Path, given: dict[str, Any]) -> str
         place = f"--{name.replace('_', '-')}"
     else:
         place = variable if os.environ.get(variable) else f"{path}: {name}"
-    return f"{place}: {first['msg']}, not {first['input']!r:.60}"
+    return f"{place} is {first['input']!r:.60}: {first['msg']}"

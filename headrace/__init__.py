@@ -1,6 +1,10 @@
 """Headrace: a stream processing engine. Everything that a topology is written with is imported from here."""
 
-from actors import (
+from headrace import floors
+
+floors.check()
+
+from actors import (  # noqa: E402 - not before it is known that they are ours
     Actor,
     Batch,
     BatchError,
@@ -21,8 +25,8 @@ from actors import (
     SupervisionError,
     TopologyError,
 )
-from engine import Engine, Harness, Memory, broker
-from topologies import Context, Depends, Header, Logger, Topology
+from engine import Engine, Harness, Memory, broker  # noqa: E402
+from topologies import Context, Depends, Header, Logger, Topology  # noqa: E402
 
 __version__ = "0.1.0"
 

@@ -38,9 +38,12 @@ def running(form: Form, call: Call, emit: Emit, limiter: CapacityLimiter, *, inl
 def threaded(call: Call, limiter: CapacityLimiter) -> Run:
     """Call it in a worker thread. That cannot be interrupted: cancelling waits until it returns."""
 
+    def boxed(given: Any) -> tuple[Any]:
+        return (call(given),)
+
     async def run(given: Any) -> Any:
-        result = await run_sync(call, given, limiter=limiter)
-        # A `def` that wraps an `async def` gives a coroutine.
+        # A `def` that wraps an `async def` gives a coroutine; in a box, because trio lets none out of a thread.
+        (result,) = await run_sync(boxed, given, limiter=limiter)
         return await result if type(result) is CoroutineType else result
 
     return run
@@ -79,6 +82,8 @@ def _generator(call: Call, emit: Emit, limiter: CapacityLimiter) -> Run:
     def exhaust(given: Any) -> None:
         with closing(call(given)) as items:
             for item in items:
+                # Handing over waits for nothing while there is room, and would not notice that it is over.
+                from_thread.check_cancelled()
                 from_thread.run(hand_over, given, item)
 
     async def run(given: Any) -> None:

@@ -18,7 +18,7 @@ app = typer.Typer(
     name="headrace",
     help="Declare how messages flow; supervised actors run it.",
     no_args_is_help=True,
-    rich_markup_mode="rich",
+    rich_markup_mode="markdown",
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -9,15 +9,11 @@ from engine.telemetry.logs import LogFormat, LogLevel
 
 Targets = Annotated[
     list[str],
-    typer.Argument(
-        help="[b]module:topology[/b] or [b]path/to/file.py:topology[/b]; the name may be left out.", metavar="TARGET..."
-    ),
+    typer.Argument(help="`module:topology` or `path/to/file.py:topology`; the name may be left out.", metavar="TARGET"),
 ]
 Target = Annotated[
     str,
-    typer.Argument(
-        help="[b]module:topology[/b] or [b]path/to/file.py:topology[/b]; the name may be left out.", metavar="TARGET"
-    ),
+    typer.Argument(help="`module:topology` or `path/to/file.py:topology`; the name may be left out.", metavar="TARGET"),
 ]
 AppDir = Annotated[
     Path,

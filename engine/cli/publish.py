@@ -28,15 +28,15 @@ def publish(
     destination: Annotated[
         str,
         typer.Argument(
-            help="The name of an endpoint of the topology, [b]kafka:orders[/b] where two brokers have one.",
-            show_default=False,
+            help="The name of an endpoint of the topology, `kafka:orders` where two brokers have one.",
+            metavar="DESTINATION",
         ),
     ],
     body: Annotated[
         str | None,
         typer.Argument(
-            help="The body; [b]@file[/b] for a file's content; [b]-[/b], or nothing, for a message a line of stdin.",
-            show_default=False,
+            help="The body; `@file` for a file's content; `-`, or nothing, for a message a line of stdin.",
+            metavar="BODY",
         ),
     ] = None,
     key: Annotated[str | None, typer.Option(envvar="HEADRACE_PUBLISH_KEY", help="The key of each message.")] = None,

