@@ -7,7 +7,7 @@ from actors.actor import Actor, Life, State
 from actors.backoff import Link
 from actors.batch import Batch
 from actors.clock import Clock, Timer, VirtualClock
-from actors.deadletter import dead_letter
+from actors.deadletter import DEAD_LETTER_PREFIX, dead_letter
 from actors.errors import (
     BrokerError,
     BrokerRefused,
@@ -44,6 +44,7 @@ from actors.supervisor import Child, Supervisor
 from actors.worker import RUN, Bound, Worker
 
 __all__ = [
+    "DEAD_LETTER_PREFIX",
     "NOWHERE",
     "RUN",
     "Actor",

@@ -7,7 +7,7 @@ from actors.message import Message
 from actors.ports import Sink
 from actors.receipt import Receipt
 
-PREFIX = "headrace-"
+DEAD_LETTER_PREFIX = "headrace-"
 TRACEBACK_LIMIT = 4000
 """Characters of a traceback that are kept: the end of it, where the error is."""
 
@@ -20,20 +20,20 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     error = failure.error
     headers: dict[str, str | bytes] = dict(message.headers or {})
     headers |= {
-        f"{PREFIX}reason": text(error).partition("\n")[0][:500] or type(error).__name__,
-        f"{PREFIX}error-type": type(error).__name__,
-        f"{PREFIX}traceback": _encodable("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]),
-        f"{PREFIX}stage": failure.stage,
-        f"{PREFIX}attempts": str(failure.attempts),
-        f"{PREFIX}first-failure": _moment(failure.first),
-        f"{PREFIX}last-failure": _moment(failure.last),
-        f"{PREFIX}origin-broker": origin[0],
-        f"{PREFIX}origin-destination": message.source or origin[1],
+        f"{DEAD_LETTER_PREFIX}reason": text(error).partition("\n")[0][:500] or type(error).__name__,
+        f"{DEAD_LETTER_PREFIX}error-type": type(error).__name__,
+        f"{DEAD_LETTER_PREFIX}traceback": _encodable("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]),
+        f"{DEAD_LETTER_PREFIX}stage": failure.stage,
+        f"{DEAD_LETTER_PREFIX}attempts": str(failure.attempts),
+        f"{DEAD_LETTER_PREFIX}first-failure": _moment(failure.first),
+        f"{DEAD_LETTER_PREFIX}last-failure": _moment(failure.last),
+        f"{DEAD_LETTER_PREFIX}origin-broker": origin[0],
+        f"{DEAD_LETTER_PREFIX}origin-destination": message.source or origin[1],
     }
     if message.partition is not None:
-        headers[f"{PREFIX}origin-partition"] = str(message.partition)
+        headers[f"{DEAD_LETTER_PREFIX}origin-partition"] = str(message.partition)
     if message.offset is not None:
-        headers[f"{PREFIX}origin-offset"] = str(message.offset)
+        headers[f"{DEAD_LETTER_PREFIX}origin-offset"] = str(message.offset)
     made = Message(
         raw=message.raw,
         key=message.key,

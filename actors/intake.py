@@ -13,7 +13,7 @@ from actors.mailbox import Mailbox
 from actors.message import Message
 
 MOST = 1024
-"""The most messages that are fetched at once, however much room there is: the others shall have their turn."""
+"""The most messages that are fetched before others get their turn, however much room there is."""
 
 
 @dataclass(slots=True)
@@ -35,6 +35,7 @@ class Intake:
     on_open: Callable[[], object] = lambda: None
     _hand: list[Message] = field(default_factory=list)
     _opened: bool = False
+    _fetched: int = 0
     _stopping: bool = False
     _fetching: CancelScope | None = None
     _resumed: Event | None = None
@@ -57,7 +58,9 @@ class Intake:
                 self._fetching = None
             if self._hand:
                 await self.mailbox.put(self._hand)
-            await checkpoint()  # a source that always has something, and a mailbox with room, would never wait
+            if self._fetched >= MOST:  # a source that always has something, and a mailbox with room, never wait
+                self._fetched = 0
+                await checkpoint()
         self.mailbox.detach()
         self.ledger.end()
 
@@ -95,6 +98,7 @@ class Intake:
         await self.ledger.keep_pace()
         room = min(await self.mailbox.wait_for_room(), MOST)
         run = await self.link.insist(lambda: self.ledger.source.fetch(room))
+        self._fetched += len(run)
         self._take(run)
 
     def _take(self, run: list[Message]) -> None:

@@ -140,13 +140,13 @@ def _converter(hint: Any, validator: SchemaValidator, decode: Decode) -> Callabl
         try:
             return validate(body, from_attributes=True)
         except ValidationError as error:
-            refusal = reason(error)
+            why = reason(error)
         except Exception as error:
-            refusal = f"{type(error).__name__}: {shorten(error)}"
+            why = f"{type(error).__name__}: {shorten(error)}"
         try:
             return decode(encode(body) or b"")
         except Exception:
-            raise _mismatch(body, hint, refusal) from None
+            raise _mismatch(body, hint, why) from None
 
     return convert
 

@@ -39,7 +39,7 @@ def forwards(function: Callable[..., Any], returns: Any) -> bool:
     code = getattr(unwrap(function), "__code__", None)
     if code is None or any(part is Send or part is Any for part in _parts(returns)):
         return False
-    return not {"send", "Send", "Message"}.intersection(code.co_names, code.co_freevars)
+    return {"send", "Send", "Message"}.isdisjoint((*code.co_names, *code.co_freevars))
 
 
 def _parts(hint: Any) -> list[Any]:

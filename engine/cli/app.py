@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from engine.cli import dead
 from engine.cli.check import check
 from engine.cli.exits import Code, report
 from engine.cli.graph import graph
@@ -67,3 +68,4 @@ def _options(
 
 for command in (run, check, graph, publish, version):
     app.command()(command)
+app.add_typer(dead.app)

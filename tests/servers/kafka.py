@@ -144,6 +144,7 @@ class Kafka(Server):
             **{f"{topic}.num.partitions": "1" for topic in internal},
             **{f"{topic}.min.isr": "1" for topic in internal[1:]},
             "group.initial.rebalance.delay.ms": "0",
+            **({"broker.heartbeat.interval.ms": "200", "broker.session.timeout.ms": __import__("os").environ.get("BST","2000")} if __import__("os").environ.get("BST") else {}),
             "group.min.session.timeout.ms": "500",  # a test of a dead consumer need not wait for six seconds
         }
 

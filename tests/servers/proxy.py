@@ -12,6 +12,7 @@ from tests.servers.process import Server
 Direction = Literal["requests", "answers"]
 
 _CHUNK = 64 * 1024
+_STEPS = 20  # a second, in which a slow connection carries its bytes
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)  # SO_LINGER of no time: closing throws away what is unsent and sends RST
 
 
@@ -32,11 +33,10 @@ class Proxy:
         self.carried: dict[Direction, int] = {"requests": 0, "answers": 0}
         self._server = server
         self._target = server.proxied_port if port is None else port
-        self._open = {"requests": _set_event(), "answers": _set_event()}
+        self._open = {"requests": _open_gate(), "answers": _open_gate()}
         self._rate: float | None = None
         self._refusing = False
-        self._links: set[_Link] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._links: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
 
     @property
@@ -54,8 +54,8 @@ class Proxy:
     def reset(self) -> None:
         """Break every connection with a reset; what was under way is lost. New connections are taken."""
         self.resets += len(self._links)
-        for link in list(self._links):
-            link.abort()
+        for link in self._links:
+            link.cancel()
 
     def cut(self) -> None:
         """Break every connection with a reset, and new ones as soon as they come, until `mend`."""
@@ -90,61 +90,59 @@ class Proxy:
     ) -> None:
         assert self._listener is not None
         self._listener.close()
-        for link in list(self._links):
-            link.abort()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._listener.wait_closed()
+        for link in self._links:
+            link.cancel()
+        await asyncio.gather(*self._links, return_exceptions=True)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task is not None
-        self._tasks.add(task)
-        try:
-            if self._refusing:
-                self.refused += 1
-                _abort(writer)
-                return
-            self.accepted += 1
-            await self._carry_both(reader, writer)
-        except (OSError, asyncio.CancelledError):
+        if self._refusing:
+            self.refused += 1
             _abort(writer)
-        finally:
-            self._tasks.discard(task)
-
-    async def _carry_both(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        behind = await asyncio.open_connection(self.host, self._target, limit=_CHUNK)
-        link = _Link(writer, behind[1])
+            return
+        self.accepted += 1
+        link = asyncio.current_task()
+        assert link is not None
         self._links.add(link)
+        ends = [writer]
         try:
-            async with asyncio.TaskGroup() as group:
-                group.create_task(self._carry("requests", reader, behind[1]))
-                group.create_task(self._carry("answers", behind[0], writer))
-        except* OSError:
-            pass
+            behind = await asyncio.open_connection(self.host, self._target, limit=_CHUNK)
+            ends.append(behind[1])
+            async with asyncio.TaskGroup() as both:
+                both.create_task(self._carry("requests", reader, behind[1]))
+                both.create_task(self._carry("answers", behind[0], writer))
+        except* (OSError, asyncio.CancelledError):
+            pass  # One end went, or a reset was asked for: either way both ends learn of it below.
         finally:
+            for end in ends:
+                _abort(end)
             self._links.discard(link)
-            link.abort()
 
     async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry until the sender has no more to say, then tell the receiver so."""
         while data := await reader.read(_CHUNK):
             await self._open[direction].wait()
-            if self._rate:
-                await self._trickle(data, writer)
-            else:
-                writer.write(data)
-                await writer.drain()
+            while data and self._rate:
+                step = max(1, int(self._rate / _STEPS))
+                writer.write(data[:step])
+                data = data[step:]
+                self.carried[direction] += step
+                await asyncio.sleep(step / self._rate)
+            writer.write(data)
+            await writer.drain()
             self.carried[direction] += len(data)
         await self._open[direction].wait()
         writer.write_eof()
 
-    async def _trickle(self, data: bytes, writer: asyncio.StreamWriter) -> None:
-        while data and self._rate:
-            step = max(1, int(self._rate / 20))
-            writer.write(data[:step])
-            data = data[step:]
-            await asyncio.sleep(step / self._rate)
-        writer.write(data)
-        await writer.drain()
+
+def _abort(writer: asyncio.StreamWriter) -> None:
+    """Close a connection with a reset; one that is closed already stays so."""
+    connection = writer.get_extra_info("socket")
+    if connection.fileno() >= 0:
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()
+
+
+def _open_gate() -> asyncio.Event:
+    gate = asyncio.Event()
+    gate.set()
+    return gate

@@ -57,6 +57,7 @@ class Redis(Server):
             "dir": str(self.folder),
             "save": '""',
             "appendonly": "yes",
+            "repl-diskless-sync-delay": "0",  # a new replica need not wait for others
             f"user {self.user}": f"on >{self.password} ~* &* +@all",
             "user default": "off" if self.required else "on nopass ~* &* +@all",
         }

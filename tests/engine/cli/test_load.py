@@ -94,7 +94,9 @@ BAD_TOPOLOGIES = {
 
 
 @pytest.mark.parametrize("case", BAD_TOPOLOGIES)
-def test_a_topology_that_cannot_work_is_told_by_file_stage_and_remedy(case: str, process: Command, write: Write) -> None:
+def test_a_topology_that_cannot_work_is_told_by_file_stage_and_remedy(
+    case: str, process: Command, write: Write
+) -> None:
     declared, words = BAD_TOPOLOGIES[case]
     path = write("bad.py", EMPTY)
     write("more.txt", declared)
@@ -207,7 +209,8 @@ def test_the_users_folder_comes_last_on_the_path(headrace: Command, write: Write
 
 
 @pytest.mark.parametrize(
-    "target", ["orders", "orders:topology", "orders.py", "orders.py:topology", "./orders.py", "inner/deep.py", "inner.deep"]
+    "target",
+    ["orders", "orders:topology", "orders.py", "orders.py:topology", "./orders.py", "inner/deep.py", "inner.deep"],
 )
 def test_a_topology_is_found_by_module_and_by_path(target: str, headrace: Command, write: Write) -> None:
     write("orders.py", ORDERS)

@@ -1,0 +1,183 @@
+"""Dead letters: read where they lie, and put back where they came from."""
+
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from anyio import CancelScope, move_on_after
+
+from actors import DEAD_LETTER_PREFIX, Endpoint, Message, PublishError, Source
+from topologies import Graph, Stage
+
+GROUP = "headrace.dead"
+"""The consumer group that dead letters are read by, where the broker has groups."""
+QUIET = 2.0
+"""Seconds without a letter after which there are no more; the first may take longer, while a broker makes the group."""
+FIRST = 10.0
+RUN = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Grave:
+    """Where the dead letters of one source lie."""
+
+    stage: str
+    origin: Endpoint
+    endpoint: Endpoint
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """One dead letter, as it is shown. Times are ISO 8601; `body` is text where it is UTF-8."""
+
+    grave: str
+    id: str | None
+    offset: int | str | None
+    key: str | None
+    reason: str
+    error_type: str
+    stage: str
+    attempts: int
+    first_failure: str
+    last_failure: str
+    origin: str
+    traceback: str
+    headers: dict[str, str]
+    body: str
+
+
+@dataclass(slots=True)
+class Redriven:
+    """What came of putting letters back: those that the origin refused stay where they lay."""
+
+    redriven: int = 0
+    refused: int = 0
+    left: int = 0
+
+
+def graves(graph: Graph) -> list[Grave]:
+    """Where the dead letters of each source of a topology go."""
+    found: dict[tuple[int, str, str], Grave] = {}
+    for stage in graph.stages:
+        for source in stage.sources:
+            lies = _grave(stage, source)
+            found.setdefault((id(lies.broker), lies.name, source.name), Grave(stage.name, source, lies))
+    return list(found.values())
+
+
+def _grave(stage: Stage, source: Endpoint) -> Endpoint:
+    return stage.settings.dead_letter or source.dead_letter()
+
+
+async def letters(grave: Grave, limit: int) -> list[Letter]:
+    """Up to `limit` dead letters, the oldest first; they stay where they are."""
+    async with _open(grave) as source:
+        found: list[Message] = []
+        async for run in _runs(source, limit):
+            found += run
+        await source.settle([], found)
+        return [_shown(grave, message) for message in found]
+
+
+async def redrive(
+    grave: Grave,
+    limit: int,
+    wanted: Callable[[Message], bool] = lambda message: True,
+    told: Callable[[Redriven], Any] = lambda so_far: None,
+) -> Redriven:
+    """Publish dead letters to where they came from, and take them away once that is confirmed.
+
+    Those not `wanted`, and those refused, stay. A crash on the way may leave a letter that was already put back: at
+    least once, here as everywhere.
+    """
+    result = Redriven()
+    sink = grave.origin.sink()
+    await sink.open()
+    kept: list[Message] = []
+    try:
+        async with _open(grave) as source:
+            async for run in _runs(source, limit):
+                chosen = [message for message in run if wanted(message)]
+                kept += [message for message in run if message not in chosen]
+                refused: dict[int, Exception] = {}
+                try:
+                    await sink.publish([_revived(message, grave) for message in chosen])
+                except PublishError as error:
+                    refused = error.failures
+                kept += [chosen[index] for index in refused]
+                await source.settle([each for at, each in enumerate(chosen) if at not in refused], [])
+                result.redriven += len(chosen) - len(refused)
+                result.refused += len(refused)
+                told(result)
+            await source.settle([], kept)
+    finally:
+        with CancelScope(shield=True), move_on_after(FIRST):
+            await sink.close()
+    result.left = len(kept)
+    return result
+
+
+@asynccontextmanager
+async def _open(grave: Grave) -> AsyncIterator[Source]:
+    source = grave.endpoint.source(GROUP, RUN)
+    await source.open()
+    try:
+        yield source
+    finally:
+        with CancelScope(shield=True), move_on_after(FIRST):
+            await source.close()
+
+
+async def _runs(source: Source, limit: int) -> AsyncIterator[list[Message]]:
+    """What is there, in runs; it ends when nothing more comes for a while."""
+    taken, patience = 0, FIRST
+    while taken < limit:
+        if taken and source.pending() == 0:
+            return
+        if not taken and source.pending() == 0:
+            patience = QUIET
+        run: list[Message] = []
+        with move_on_after(patience):
+            run = await source.fetch(min(RUN, limit - taken))
+        if not run:
+            return
+        taken, patience = taken + len(run), QUIET
+        yield run
+
+
+def _revived(letter: Message, grave: Grave) -> Message:
+    """The message that died: body and key as they were, its headers without those that say why."""
+    headers = letter.headers or {}
+    kept = {name: value for name, value in headers.items() if not name.startswith(DEAD_LETTER_PREFIX)}
+    made = Message(raw=letter.raw, key=letter.key, headers=kept, id=letter.id, correlation_id=letter.correlation_id)
+    made.destination = _text(headers.get(f"{DEAD_LETTER_PREFIX}origin-destination")) or grave.origin.name
+    return made
+
+
+def _shown(grave: Grave, message: Message) -> Letter:
+    headers = {name: _text(value) for name, value in (message.headers or {}).items()}
+
+    def told(name: str) -> str:
+        return headers.get(DEAD_LETTER_PREFIX + name, "")
+
+    return Letter(
+        grave=grave.endpoint.name,
+        id=message.id,
+        offset=message.offset,
+        key=None if message.key is None else _text(message.key),
+        reason=told("reason"),
+        error_type=told("error-type"),
+        stage=told("stage"),
+        attempts=int(told("attempts") or 0),
+        first_failure=told("first-failure"),
+        last_failure=told("last-failure"),
+        origin=told("origin-destination") or grave.origin.name,
+        traceback=told("traceback"),
+        headers={name: value for name, value in headers.items() if not name.startswith(DEAD_LETTER_PREFIX)},
+        body=_text(message.raw or b""),
+    )
+
+
+def _text(value: str | bytes | None) -> str:
+    return value.decode(errors="backslashreplace") if isinstance(value, bytes) else value or ""
