@@ -95,7 +95,8 @@ class Intake:
             await self.link.insist(self.ledger.source.open)
             self._opened = True
             self.on_open()
-        await self.ledger.keep_pace()
+        if self.ledger.behind:
+            await self.ledger.keep_pace()
         room = min(await self.mailbox.wait_for_room(), MOST)
         run = await self.link.insist(lambda: self.ledger.source.fetch(room))
         self._fetched += len(run)
@@ -115,8 +116,10 @@ class Intake:
                 if lane is not None:
                     message.lane = lane(message)
                     hash(message.lane)
-            except (Exception, SystemExit) as error:
+            except Exception as error:
                 self.ledger.reject(message, self.refusal(error), self.stage)
+            except SystemExit as error:
+                self.ledger.reject(message, error, self.stage)
             else:
                 hand.append(message)
             if message.attempt > 1:

@@ -92,9 +92,14 @@ class Ledger:
         if self._news is not None:
             self._news.set()
 
+    @property
+    def behind(self) -> bool:
+        """Whether a broker is so far behind with what is complete that fetching more would fill the memory."""
+        return len(self._complete) + len(self._settling) + len(self._refused) > BEHIND
+
     async def keep_pace(self) -> None:
-        """Wait while a broker is so far behind with what is complete that fetching more would fill the memory."""
-        while len(self._complete) + len(self._settling) + len(self._refused) > BEHIND:
+        """Wait while it is behind."""
+        while self.behind:
             if self._progress is None:
                 self._progress = Event()
             await self._progress.wait()

@@ -33,17 +33,21 @@ class MailboxStatistics:
 class _Waiter:
     """A place in a line; woken as often as needed."""
 
-    __slots__ = ("event",)
+    __slots__ = ("event", "woken")
 
     def __init__(self) -> None:
         self.event = Event()
+        self.woken = False
 
     def wake(self) -> None:
-        self.event.set()
+        if not self.woken:
+            self.woken = True
+            self.event.set()
 
     async def wait(self) -> None:
         await self.event.wait()
         self.event = Event()
+        self.woken = False
 
 
 class Mailbox(Generic[T]):
@@ -144,8 +148,8 @@ class Mailbox(Generic[T]):
             self._takers[0].wake()
 
     def _wake_putter(self) -> None:
-        if self._putters and (self.room > 0 or self.closed):
-            self._putters[0].wake()
+        if self._putters and not (first := self._putters[0]).woken and (self.room > 0 or self.closed):
+            first.wake()
 
     # -- taking ----------------------------------------------------------------------------------------------
 

@@ -23,6 +23,18 @@ class Send:
     headers: Headers | None = None
 
 
+def _asked(choice: Send) -> Message:
+    """The message that a router wants sent: of a `Message` as body, its own key and headers count where none is given."""
+    inner = choice.body if type(choice.body) is Message else Message(choice.body)
+    return Message(
+        inner.body,
+        key=inner.key if choice.key is None else choice.key,
+        headers=inner.headers if choice.headers is None else choice.headers,
+        reply_to=inner.reply_to,
+        origin=inner.origin,
+    )
+
+
 def by_result(outbox: Outbox, targets: Mapping[Hashable, int], router: str) -> Callable[[Message, Any], None]:
     """How a router passes messages on: `targets` maps what its handler may return to the number of an outlet.
 
@@ -40,7 +52,7 @@ def by_result(outbox: Outbox, targets: Mapping[Hashable, int], router: str) -> C
                 f"router {router} returned {choice!r:.100}, which is not declared in its to=; declared are {known}"
             ) from None
         if type(choice) is Send:
-            result: Any = Message(choice.body, key=choice.key, headers=choice.headers)
+            result: Any = _asked(choice)
         else:
             result = message
         return number, outlets[number].fit(passed_on(message, result))

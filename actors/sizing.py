@@ -8,6 +8,8 @@ takes clearly longer, or what is called pushes back, a tenth fewer.
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from anyio import create_task_group
+
 from actors.clock import Clock
 from actors.pool import Pool
 from actors.statistics import Counts
@@ -66,13 +68,19 @@ class Sizer:
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Measure and resize until the pool has drained its mailbox."""
         started()
+        async with create_task_group() as tasks:
+            tasks.start_soon(self._measure)
+            await self.pool.mailbox.ended.wait()
+            tasks.cancel_scope.cancel()
+
+    async def _measure(self) -> None:
         handled, seconds, asked = self.counts.handled, self.counts.busy_seconds, self.counts.asked_to_wait
-        while not self.pool.mailbox.drained:
+        while True:
             await self.clock.sleep(self.interval)
             done = self.counts.handled - handled
             round_trip = (self.counts.busy_seconds - seconds) / done if done else None
             saturated = self.pool.busy >= self.pool.size and len(self.pool.mailbox) > 0
             size = self.sizing.next(round_trip, saturated, self.counts.asked_to_wait > asked)
             handled, seconds, asked = self.counts.handled, self.counts.busy_seconds, self.counts.asked_to_wait
-            if size != self.pool.size and not self.pool.mailbox.drained:
+            if size != self.pool.size:
                 await self.pool.resize(size)

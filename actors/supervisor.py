@@ -97,7 +97,7 @@ class Supervisor:
             raise self._gave_up
 
     async def stop(self) -> None:
-        """Stop all children in reverse order, each within its own time. Called before `run`, it lets that end at once."""
+        """Stop all children in reverse order, each within its own time; a `run` that is about to begin ends at once."""
         self._stopping = True
         for child in reversed(list(self.children)):
             await self._stop(child)

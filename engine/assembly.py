@@ -209,7 +209,7 @@ class Assembly:
 
     def _outlets(self, stage: Stage) -> list[Outlet]:
         assert stage.handler is not None
-        made = stage.handler.body if stage.kind == "router" else stage.handler.returns
+        made = stage.handler.returns
         return [
             Outlet(
                 behind.name,

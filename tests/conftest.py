@@ -5,6 +5,7 @@ from inspect import iscoroutinefunction
 import pytest
 from hypothesis import settings
 
+pytest_plugins = ["tests.servers.fixtures"]
 pytest.register_assert_rewrite("tests.brokers.contract")
 
 # A shared machine is too noisy for a deadline per example; each test as a whole has its timeout.

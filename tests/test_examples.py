@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py"))
+EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "showing.py")
 
 
 def run(*command: str, code: int = 0) -> str:
@@ -53,3 +53,39 @@ def test_the_demo_counts_what_plain_python_counts() -> None:
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_every_example_passes_the_check(name: str) -> None:
     run(sys.executable, "-m", "headrace", "check", f"examples/{name}")
+
+
+SHOWN = {
+    "bridge": [f'customer-{n % 2} {{"id":{n},"customer":"customer-{n % 2}",' for n in range(1, 6)],
+    "gateway": [
+        'billing.events invoice.paid {"number":0}',
+        'billing.events invoice.sent {"number":4}',
+        'shipping.events  {"specversion":"1.0","id":"e1","type":"parcel.sent","source":"shop"',
+        'alerts.events  {"id":"e2","kind":"alarm.fire"',
+        *(f'audit.events  {{"id":"e{n}"' for n in range(5)),
+    ],
+    "priority_routing": ["urgent.acme [2]", "refunds [3]", "acme.orders [1, 2]", "blue.orders [5]"],
+    "batch_metrics": ["sensor-0 metrics 125 batches", "sensor-1 metrics 124 batches", "dead: sensor-1 is 'unknown'"],
+    "trace_headers": [f'{n:016x}-01 {{"sensor":"s{n}","fahrenheit":{68 + n * 1.8:.1f}' for n in range(5)],
+    "payments": ["3 put back, 1 left", "done: [0, 1, 3]", "dead: the account is closed after 1 tries"],
+    "model_calls": ["50 answers, at most 5 calls at once"],
+    "dependencies": [
+        *(
+            f'"id":{n},"total":100.0,"price":{121.0 if n % 2 else 119.0},"tenant":"{"be" if n % 2 else "de"}"'
+            for n in range(4)
+        ),
+        "4 calls timed",
+    ],
+}
+"""Of each example: parts of lines that it prints, on whatever brokers it runs."""
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_example_does_what_it_says_on_the_embedded_broker(name: str) -> None:
+    shown = run(sys.executable, f"examples/{name}.py")
+    missing = [part for part in SHOWN[name] if part not in shown]
+    assert not missing, shown
+
+
+def test_no_example_is_forgotten() -> None:
+    assert {Path(name).stem for name in EXAMPLES} == set(SHOWN) | {"flights"}

@@ -18,6 +18,20 @@ KNOWN: Mapping[str, tuple[str, ...]] = {
 }
 
 
+def check_name(given: Any, function: str, place: str) -> None:
+    """The name that a stage is given; without one, that of its function must do."""
+    if given is None and function == "<lambda>":
+        raise Where(place, function).error("a lambda has no name for a stage", 'write name="enrich"')
+    if given is not None and not _is_name(given):
+        raise Where(place, function).error(
+            f"name={given!r:.60} cannot name a stage", 'write name="enrich": text without blanks'
+        )
+
+
+def _is_name(value: Any) -> bool:
+    return isinstance(value, str) and bool(value) and value.isprintable() and " " not in value
+
+
 def settings_of(declared: Declared, where: Where) -> Settings:
     """The settings of a stage, all checked; raises `TopologyError` for the first that cannot be."""
     options = dict(declared.options)
@@ -85,13 +99,7 @@ def _key(name: str, value: Any, where: Where) -> None:
         )
 
 
-def _name(name: str, value: Any, where: Where) -> None:
-    if not isinstance(value, str) or not value or not value.isprintable() or set(value) & set(" <>"):
-        raise where.error(f"{name}={value!r:.60} cannot name a stage", f'write {name}="enrich": text without blanks')
-
-
 CHECKS: Mapping[str, Callable[[str, Any, Where], None]] = {
-    "name": _name,
     "max_workers": _workers,
     "mailbox": _count,
     "key": _key,
@@ -125,7 +133,7 @@ def check_lifespans(lifespans: Iterable[tuple[Any, str]]) -> None:
 
 def check_topology(name: Any, supervision: Any, where: Where) -> None:
     """What a topology is made with."""
-    if not isinstance(name, str) or not name or not name.isprintable() or " " in name:
+    if not _is_name(name):
         raise where.error(f"Topology({name!r:.60}): expected a name without blanks", 'write Topology("orders")')
     if not isinstance(supervision, Supervision):
         raise where.error(

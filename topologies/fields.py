@@ -119,7 +119,10 @@ def _attributes(kind: type) -> dict[str, Any]:
     return {
         name: Any
         for name, value in own.items()
-        if not name.startswith("_") and not callable(value) and not isinstance(value, classmethod | staticmethod)
+        if not name.startswith("_")
+        and name != "model_config"
+        and not callable(value)
+        and not isinstance(value, classmethod | staticmethod)
     }
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from actors import Broker, Endpoint
+from topologies.checks import check_name
 from topologies.declare import Declarations, Declared, Publisher
 from topologies.handler import Middleware
 from topologies.place import Where
@@ -98,14 +99,14 @@ def _name(declared: Declared, scope: Scope, taken: dict[str, int]) -> str:
 
     Publishers are named by destination, and numbered where several go there.
     """
-    given = declared.options.get("name")
-    if isinstance(given, str) and given:
+    given, publishes = declared.options.get("name"), declared.kind == "publisher"
+    name = f"to:{getattr(declared.endpoint, 'name', '?')}" if publishes else name_of(declared.target)
+    check_name(given, name, declared.place)
+    if isinstance(given, str):
         return given
-    if declared.kind == "publisher":
-        name = f"to:{getattr(declared.endpoint, 'name', '?')}"
+    if publishes:
         taken[name] = number = taken.get(name, 0) + 1
     else:
-        name = name_of(declared.target)
         number = len(scope.stages.get(id(declared.target), ())) + 1
     return name if number == 1 else f"{name}-{number}"
 
@@ -166,10 +167,15 @@ def _link_router(node: Node) -> None:
     for target in targets:
         found = node.scope.find(target)
         if not found:
-            what = name_of(target) if callable(target) else f"{target!r:.60}"
+            plain = callable(target) and not isinstance(target, Publisher)
+            what = name_of(target) if plain else f"{target!r:.60}"
             raise node.where.error(
                 f"names {what} in its to=, which is no publisher or stage of this topology",
                 "declare it first: urgent = topology.publisher(endpoint), or @topology.subscriber() on a function",
+            )
+        if not isinstance(target, Hashable):
+            raise node.where.error(
+                f"names {name_of(target)} in its to=, which cannot be hashed", "give its class a __hash__, or eq=False"
             )
         # Of a function that is several stages the one that waits for routers is meant.
         chosen = next((each for each in found if not each.declared.inputs), found[0])

@@ -116,5 +116,6 @@ def _hints(function: Any, where: Where, names: Mapping[str, Any]) -> dict[str, A
         problem = f"the annotation {error.name!r} of {name_of(function)} is not defined where it is declared"
         remedy = f"import or define {error.name!r} at the top of the module, not under TYPE_CHECKING"
     except Exception as error:
-        problem, remedy = f"the annotations of {name_of(function)} cannot be resolved: {error}", ""
+        problem = f"the annotations of {name_of(function)} cannot be resolved: {error}"
+        remedy = "write types into them, or Annotated[T, ...] of one"
     raise where.error(problem, remedy) from None

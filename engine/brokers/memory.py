@@ -1,6 +1,6 @@
 """`Memory`: the embedded broker. No server, the whole contract: groups, bounds, redelivery, request and reply."""
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
@@ -10,6 +10,9 @@ from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.brokers.memory_log import LogStatistics
 from engine.brokers.memory_ports import MemorySink, MemorySource
 from engine.brokers.memory_topics import Topics, unpack
+
+QUEUE = "queue"
+"""The one group of a topic that stands for a queue or a list."""
 
 MEMORY = Capabilities(groups=True, replies=True, embedded=True)
 """What the embedded broker can do."""
@@ -53,13 +56,29 @@ class Memory(Enterable):
             self._declare(name, _at_least_one(f"topic({name!r}, capacity", capacity))
         return MemoryTopic(self, name, group, capacity)
 
+    def queue(self, name: str, **options: Any) -> "MemoryTopic":
+        """In the place of a RabbitMQ queue: those who take from it share what comes. Other options mean nothing here."""
+        return self.topic(name, group=QUEUE)
+
+    def stream(self, name: str, subject: str | None = None, group: str | None = None, **options: Any) -> "MemoryTopic":
+        """In the place of a stream of Redis, or of JetStream, whose `subject` is the topic then."""
+        return self.topic(subject or name, group=group or options.get("durable"))
+
+    def subject(self, name: str, queue: str | None = None) -> "MemoryTopic":
+        """In the place of a NATS subject without wildcards; at least once here, where NATS delivers at most once."""
+        return self.topic(name, group=queue)
+
+    def list(self, name: str, **options: Any) -> "MemoryTopic":
+        """In the place of a Redis list: those who take from it share what comes."""
+        return self.topic(name, group=QUEUE)
+
     def _declare(self, name: str, capacity: int) -> None:
         topic = self._topics.by_name.get(name)
         known = topic.log.capacity if topic else self._topics.declared.setdefault(name, capacity)
         if known != capacity:
             raise ValueError(f"topic({name!r}, capacity={capacity}): it has one of {known} already; keep to one")
 
-    def messages(self, name: str) -> list[Message]:
+    def messages(self, name: str) -> Sequence[Message]:
         """Copies of the messages that a topic retains, oldest first; none where there is no such topic."""
         topic = self._topics.by_name.get(name)
         return unpack(topic.log.retained, {}) if topic else []
@@ -112,7 +131,7 @@ class MemoryTopic(Reachable):
 
     def dead_letter(self) -> "MemoryTopic":
         """`{name}.dead` on the same broker."""
-        return MemoryTopic(self.broker, f"{self.name}.dead")
+        return MemoryTopic(self.broker, f"{self.name}.dead", QUEUE if self.group == QUEUE else None)
 
     def reply_to(self, destination: str) -> "MemoryTopic":
         """The topic or inbox of that name."""

@@ -11,7 +11,7 @@ from typing import Annotated, Any, cast
 import anyio
 import typer
 
-from actors import Endpoint, Message
+from actors import DEAD_LETTER_PREFIX, Endpoint, Message
 from engine.cli.exits import Code, CommandError
 from engine.cli.load import load
 from engine.cli.options import AppDir, Json, Target
@@ -173,14 +173,13 @@ async def _on_trial(graph: Graph, endpoint: Endpoint, runs: AsyncIterator[list[M
 
 
 def _as_text(message: Message) -> str:
-    headers = message.headers or {}
-    where = message.destination if message.key is None else f"{message.destination} [{message.key!s}]"
+    where = message.destination if message.key is None else f"{message.destination} [{_text(message.key)}]"
     body = (message.raw or b"").decode(errors="backslashreplace")
-    line = f"→ {where}  {body}"
     if not is_dead(message):
-        return line
-    reason = f"{headers['headrace-error-type']!s}: {headers['headrace-reason']!s}"
-    return f"✗ {where}  {body}\n    dead in {headers['headrace-stage']!s}: {reason}"
+        return f"→ {where}  {body}"
+    told = {name: _text(value) for name, value in (message.headers or {}).items()}
+    kind, reason, stage = (told[f"{DEAD_LETTER_PREFIX}{name}"] for name in ("error-type", "reason", "stage"))
+    return f"✗ {where}  {body}\n    dead in {stage}: {kind}: {reason}"
 
 
 def _as_json(message: Message) -> dict[str, Any]:

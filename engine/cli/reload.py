@@ -10,6 +10,7 @@ from types import FrameType
 
 from watchfiles import PythonFilter, watch
 
+from engine.cli.exits import Code
 from engine.settings import Settings
 
 logger = logging.getLogger("headrace")
@@ -22,36 +23,19 @@ def supervise(targets: list[str], app_dir: Path, config: Path | None, settings: 
 
     The old process is drained first. SIGTERM and SIGINT are passed on to it; the exit code is its own.
     """
-    command = _command(targets, app_dir, config, settings)
-    asked = threading.Event()
-    child = _start(command)
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        # Each signal goes on to the child: the first drains it, a second ends it at once.
-        asked.set()
-        child.send_signal(number)
-
+    child = _Child(_command(targets, app_dir, config, settings), settings.drain)
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
+        signal.signal(number, child.pass_on)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
     logger.info("watching %s for changes", app_dir.resolve())
-    told = False
     for changes in watch(
-        app_dir, watch_filter=PythonFilter(), stop_event=asked, rust_timeout=500, yield_on_timeout=True
+        app_dir, watch_filter=PythonFilter(), stop_event=child.asked, rust_timeout=500, yield_on_timeout=True
     ):
-        if asked.is_set():
-            break
-        if changes:
+        if changes and not child.asked.is_set():
             logger.info("changed: %s; starting again", ", ".join(sorted(Path(path).name for _, path in changes)[:3]))
-            _stop(child, settings.drain)
-            if asked.is_set():
-                break
-            child, told = _start(command), False
-        elif child.poll() is not None and not told:
-            logger.info("ended with %d; waiting for a change", child.returncode)
-            told = True
-    code = child.wait()
-    return code if code >= 0 else 128 - code
+            child.restart()
+        child.tell_if_ended()
+    return child.end()
 
 
 def _command(targets: list[str], app_dir: Path, config: Path | None, settings: Settings) -> list[str]:
@@ -64,18 +48,51 @@ def _command(targets: list[str], app_dir: Path, config: Path | None, settings: S
     return [*command, "--", *targets]
 
 
-def _start(command: list[str]) -> subprocess.Popen[bytes]:
-    # In a group of its own: Ctrl-C comes to this process alone, which passes it on once.
-    return subprocess.Popen(command, process_group=0)
+class _Child:
+    """The process that runs the engine now."""
 
+    def __init__(self, command: list[str], drain: float) -> None:
+        self.asked = threading.Event()
+        """Set once this process was asked to end."""
+        self._command = command
+        self._drain = drain
+        self._draining = False
+        self._told = False
+        self._start()
 
-def _stop(child: subprocess.Popen[bytes], drain: float) -> None:
-    """Drain it, or kill it when that takes too long."""
-    if child.poll() is None:
-        child.send_signal(signal.SIGTERM)
-    try:
-        child.wait(drain + LONGER)
-    except subprocess.TimeoutExpired:
-        logger.warning("not stopped %g s after SIGTERM: killed", drain + LONGER)
-        child.kill()
-        child.wait()
+    def _start(self) -> None:
+        self._told = False
+        # In a group of its own: Ctrl-C comes to this process alone, which passes it on once.
+        self._process = subprocess.Popen(self._command, process_group=0)
+
+    def pass_on(self, number: int, frame: FrameType | None) -> None:
+        """Hand on a signal: the first drains the child, unless it drains already; a second ends it at once."""
+        if self.asked.is_set() or not self._draining:
+            self._process.send_signal(number)
+        self.asked.set()
+
+    def restart(self) -> None:
+        """Drain the process, kill it when that takes too long, and start another unless asked to end meanwhile."""
+        self._draining = True
+        self._process.send_signal(signal.SIGTERM)
+        try:
+            self._process.wait(self._drain + LONGER)
+        except subprocess.TimeoutExpired:
+            logger.warning("not stopped %g s after SIGTERM: killed", self._drain + LONGER)
+            self._process.kill()
+            self._process.wait()
+        self._draining = False
+        if not self.asked.is_set():
+            self._start()
+
+    def tell_if_ended(self) -> None:
+        """Say once that it ended by itself; the next change starts it again."""
+        if self._process.poll() is not None and not self._told and not self.asked.is_set():
+            logger.info("ended with %d; waiting for a change", self._process.returncode)
+            self._told = True
+
+    def end(self) -> int:
+        """Wait for its end; its exit code."""
+        code = self._process.wait()
+        # Ended by the signal itself: it had not yet begun to run anything that could be drained.
+        return Code.DONE if code in (-signal.SIGTERM, -signal.SIGINT) else code if code >= 0 else 128 - code

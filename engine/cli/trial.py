@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import anyio
 
-from actors import Endpoint, Message, PublishError, Sink, Source
+from actors import DEAD_LETTER_PREFIX, Endpoint, Message, PublishError, Sink, Source
 from engine.engine import Engine
 from topologies import Graph
 
@@ -43,7 +43,7 @@ class Trial:
 
     def source(self, endpoint: Endpoint, group: str, bound: int) -> Source:
         """The endpoint's own source; it is not empty before the feeding is over."""
-        return _Fed(endpoint.source(group), self)
+        return _Fed(endpoint.source(group, bound), self)
 
     def sink(self, endpoint: Endpoint) -> Sink:
         """The endpoint's own sink, watched."""
@@ -52,7 +52,7 @@ class Trial:
 
 def is_dead(message: Message) -> bool:
     """Whether a message that was published is a dead letter."""
-    return "headrace-reason" in (message.headers or {})
+    return f"{DEAD_LETTER_PREFIX}reason" in (message.headers or {})
 
 
 class _Fed:

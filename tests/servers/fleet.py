@@ -11,7 +11,7 @@ from tests.servers.process import Server, ServerFailed
 
 
 class Fleet:
-    """Servers that are started, stopped and mended together. Each of `nodes` may be hurt on its own."""
+    """Servers that start in order and stop in the reverse, together. Each of `nodes` may be hurt on its own."""
 
     patience: ClassVar[float] = 20.0  # seconds from the last node's start until the whole is ready
 
@@ -41,13 +41,13 @@ class Fleet:
         self._wait_until_ready()
 
     def stop(self) -> None:
-        """Stop all nodes."""
-        for node in self.nodes:
+        """Stop all nodes, the last first: one that watches others is not to see them go."""
+        for node in reversed(self.nodes):
             node.stop()
 
     def kill(self) -> None:
-        """Kill -9 all nodes."""
-        for node in self.nodes:
+        """Kill -9 all nodes, the last first."""
+        for node in reversed(self.nodes):
             node.kill()
 
     def restart(self, *, kill: bool = False) -> None:

@@ -122,7 +122,7 @@ class Kafka(Server):
             "ssl.keystore.location": str(certificates.server_pair),
             "ssl.truststore.type": "PEM",
             "ssl.truststore.location": str(certificates.authority),
-            "ssl.client.auth": "requested",
+            "listener.name.tls.ssl.client.auth": "requested",
             "ssl.principal.mapping.rules": r"RULE:^.*CN=([^,]+).*$/$1/,DEFAULT",
             "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
             "super.users": f"User:ANONYMOUS;User:{self.user}",
@@ -144,7 +144,9 @@ class Kafka(Server):
             **{f"{topic}.num.partitions": "1" for topic in internal},
             **{f"{topic}.min.isr": "1" for topic in internal[1:]},
             "group.initial.rebalance.delay.ms": "0",
-            **({"broker.heartbeat.interval.ms": "200", "broker.session.timeout.ms": __import__("os").environ.get("BST","2000")} if __import__("os").environ.get("BST") else {}),
+            # After a kill -9 the new broker has to wait until the old one's session is over.
+            "broker.heartbeat.interval.ms": "200",
+            "broker.session.timeout.ms": "2000",
             "group.min.session.timeout.ms": "500",  # a test of a dead consumer need not wait for six seconds
         }
 

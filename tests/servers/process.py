@@ -134,7 +134,7 @@ class Server(abc.ABC):
         self._wait_for_the_end()
 
     def kill(self) -> None:
-        """Kill -9 the server: it has no time to write down anything, and its connections are reset."""
+        """Kill -9 the server: it has no time to write down anything, and its connections break."""
         if self.running:
             self._wait_for_the_end(patience=0)
 
@@ -155,9 +155,14 @@ class Server(abc.ABC):
         self.start()
 
     def ensure(self) -> None:
-        """Start or resume what a test has stopped, killed or paused. A server that ended by itself is a failure."""
+        """Start or resume what a test has stopped, killed or paused.
+
+        A server that ended by itself is a failure, raised once; the next call starts it again.
+        """
         if self._process is not None and not self.running:
-            raise self._failure(f"ended by itself with code {self._process.returncode}")
+            code = self._process.returncode
+            self._wait_for_the_end(patience=0)
+            raise self._failure(f"ended by itself with code {code}")
         self.resume()
         self.start()
 

@@ -91,16 +91,21 @@ class Sentinel(Server):
 
 
 class RedisSentinel(Fleet):
-    """A primary, its replica, and a sentinel that names the primary under `service`."""
+    """A primary, its replica, and a sentinel that knows which of the two is the primary of `service`."""
 
     service = "headrace"
 
     def __init__(self, folder: Path, *arguments: Any) -> None:
-        self.primary = Redis(folder / "primary", *arguments)
-        follow = {"replicaof": f"{self.primary.host} {self.primary.port}"}
-        self.replica = Redis(folder / "replica", *arguments, settings=follow)
-        self.sentinel = Sentinel(folder / "sentinel", *arguments, settings=self._orders())
-        super().__init__(self.primary, self.replica, self.sentinel)
+        first = Redis(folder / "first", *arguments)
+        second = Redis(folder / "second", *arguments, settings={"replicaof": f"{first.host} {first.port}"})
+        orders = {
+            "monitor": f"monitor {self.service} {first.host} {first.port} 1",
+            "down": f"down-after-milliseconds {self.service} 500",
+            "failover": f"failover-timeout {self.service} 2000",
+        }
+        self.redis = (first, second)
+        self.sentinel = Sentinel(folder / "sentinel", *arguments, settings=orders)
+        super().__init__(first, second, self.sentinel)
 
     @property
     def url(self) -> str:
@@ -112,17 +117,21 @@ class RedisSentinel(Fleet):
         """The sentinel's port."""
         return self.sentinel.port
 
-    def ready(self) -> bool:
-        """Whether the replica follows, and the sentinel knows of it."""
-        sentinel = ask(self.sentinel.port, f"SENTINEL REPLICAS {self.service}\r\n".encode())
-        return b"master_link_status:up" in ask(self.replica.port, b"INFO replication\r\n") and b"flags" in sentinel
+    @property
+    def primary(self) -> Redis:
+        """The one that the sentinel names as primary now."""
+        named = ask(self.sentinel.port, f"SENTINEL GET-MASTER-ADDR-BY-NAME {self.service}\r\n".encode())
+        return next(redis for redis in self.redis if f"\r\n{redis.port}\r\n".encode() in named)
 
-    def _orders(self) -> dict[str, str]:
-        return {
-            "monitor": f"monitor {self.service} {self.primary.host} {self.primary.port} 1",
-            "down": f"down-after-milliseconds {self.service} 500",
-            "failover": f"failover-timeout {self.service} 2000",
-        }
+    def ready(self) -> bool:
+        """Whether one of the two leads, the other follows, and the sentinel knows both."""
+        known = ask(self.sentinel.port, f"SENTINEL REPLICAS {self.service}\r\n".encode())
+        roles = [ask(redis.port, b"INFO replication\r\n") for redis in (self.primary, *self.redis)]
+        return (
+            b"slave-repl-offset" in known
+            and b"role:master" in roles[0]
+            and any(b"master_link_status:up" in role for role in roles)
+        )
 
 
 class RedisCluster(Fleet):

@@ -36,7 +36,7 @@ class FakeEndpoint:
     options: Mapping[str, Any] = field(default_factory=dict)
     capabilities: Capabilities = field(default=Capabilities(), init=False)
 
-    def source(self, group: str) -> Source:
+    def source(self, group: str, bound: int = 256) -> Source:
         raise NotImplementedError
 
     def sink(self) -> Sink:

@@ -27,13 +27,13 @@ class Place:
     broker: Server
     name: str
     options: Mapping[str, Any] = field(default_factory=dict)
-    can: Capabilities = Capabilities()
+    can: Capabilities = field(default_factory=Capabilities)
 
     @property
     def capabilities(self) -> Capabilities:
         return self.can
 
-    def source(self, group: str) -> Source:
+    def source(self, group: str, bound: int = 256) -> Source:
         raise NotImplementedError
 
     def sink(self) -> Sink:
