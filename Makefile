@@ -2,6 +2,7 @@
 #
 #   make test PYTHON=python3.13           choose the interpreter that .venv is made with
 #   make fast ARGS="tests/actors -k full" hand arguments to pytest (or to the demo, or to the benchmark)
+#   make servers ARGS="--only redis,nats" start only these
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
@@ -30,12 +31,19 @@ test: venv ## Check everything: ruff, format, mypy, imports, tests
 	@$(py) -m mypy
 	$(say) 'import-linter: each floor imports only floors below it'
 	@.venv/bin/lint-imports --no-logo
+	$(say) 'servers: those that the tests run against'
+	@$(py) -m tests.servers.install
 	$(say) 'pytest: tests'
 	@$(py) -m pytest $(ARGS)
 
 .PHONY: fast
 fast: venv ## Run the tests only
 	@$(py) -m pytest $(ARGS)
+
+.PHONY: servers
+servers: venv ## Start Redis, NATS, RabbitMQ and Kafka for playing, and print their URLs
+	@$(py) -m tests.servers.install
+	@$(py) -m tests.servers $(ARGS)
 
 .PHONY: demo
 demo: .venv/.run ## Run the example that shows the engine at work

@@ -91,7 +91,7 @@ class Engine:
             try:
                 await self._root.run(self.started.set)
             except IntensityExceeded as error:
-                gave_up = error
+                gave_up = _first(error)
             tasks.cancel_scope.cancel()
         if gave_up is not None:
             raise gave_up
@@ -164,6 +164,13 @@ class Engine:
         names = ", ".join(graph.name for graph in self.graphs)
         state = "draining" if self.draining else "running" if self.started.is_set() else "not started"
         return f"<Engine of {names}: {state}>"
+
+
+def _first(error: IntensityExceeded) -> IntensityExceeded:
+    """Of supervisors that gave up one after the other the first: those above it only passed the fault on."""
+    while isinstance(error.__cause__, IntensityExceeded):
+        error = error.__cause__
+    return error
 
 
 @asynccontextmanager

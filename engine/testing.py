@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from anyio import create_task_group, fail_after, sleep
+from anyio import Event, create_task_group, fail_after, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -30,7 +30,7 @@ class Harness:
         self.engine = Engine(*self.graphs, drain=drain, clock=self.clock, connect=self)
         self._memories: dict[int, tuple[object, Memory]] = {}
         self._tasks: TaskGroup | None = None
-        self._ended = False
+        self._ended = Event()
 
     async def __aenter__(self) -> Self:
         self._tasks = create_task_group()
@@ -45,7 +45,7 @@ class Harness:
         assert self._tasks is not None
         try:
             if error is None:
-                await self._drain()
+                self._tasks.start_soon(self._drain)
             else:
                 self._tasks.cancel_scope.cancel()
             return await self._tasks.__aexit__(kind, error, tb)
@@ -62,14 +62,14 @@ class Harness:
             await self.engine.run()
         finally:
             self.engine.started.set()
-            self._ended = True
+            self._ended.set()
 
     async def _drain(self) -> None:
         """Drain, moving the clock to what still waits for its time."""
         self.engine.drain()
-        while not self._ended:
+        while not self._ended.is_set():
             await self._quiet()
-            if not self._ended and not self._on_to_what_is_due():
+            if not self._on_to_what_is_due():
                 await sleep(0.001)
 
     # -- what the engine asks for: every endpoint in memory ---------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Annotated
 import anyio
 import typer
 
-from actors import BrokerError, IntensityExceeded, SupervisionError
+from actors import BrokerError, SupervisionError
 from engine.cli.exits import Code, code_of
 from engine.cli.load import load_graphs
 from engine.cli.options import AppDir, Config, Format, Level, Targets
@@ -74,19 +74,11 @@ async def _until_drained(engine: Engine, burst: bool) -> int:
             try:
                 await engine.run(burst=burst)
             except (BrokerError, SupervisionError) as error:
-                logger.critical("%s", _innermost(error))
+                logger.critical("%s", error)
                 code = code_of(error) or Code.FAILED
             tasks.cancel_scope.cancel()
     _log_outcome(engine)
     return code
-
-
-def _innermost(error: Exception) -> BaseException:
-    """Of supervisors that gave up one after the other, the first: those above it only passed the fault on."""
-    innermost: BaseException = error
-    while isinstance(innermost.__cause__, IntensityExceeded):
-        innermost = innermost.__cause__
-    return innermost
 
 
 def _drain(engine: Engine, signal: str) -> None:

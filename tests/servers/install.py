@@ -41,7 +41,7 @@ def _install_packages() -> None:
     missing = {find: package for find, package in wanted.items() if not _is_there(find)}
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"Installing {', '.join(missing.values())} from Debian's packages", flush=True)
-        with _no_services(list(missing.values())):
+        with services_held_back(list(missing.values())):
             _apt_get_install(list(missing.values()))
     for find in missing:
         find()
@@ -84,7 +84,7 @@ def _apt_get_install(packages: list[str]) -> None:
 
 
 @contextmanager
-def _no_services(packages: list[str]) -> Iterator[None]:
+def services_held_back(packages: list[str]) -> Iterator[None]:
     """Let packages be installed without their services being started, now or at the next boot."""
     ours = not _POLICY.exists()
     if ours:
@@ -95,8 +95,8 @@ def _no_services(packages: list[str]) -> Iterator[None]:
     finally:
         if ours:
             _POLICY.unlink()
-        if Path("/run/systemd/system").exists():
-            services = [package for package in packages if package.endswith("-server")]
+        services = [package for package in packages if package.endswith("-server")]
+        if services and Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "disable", "--quiet", *services], check=False)
 
 

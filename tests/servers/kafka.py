@@ -154,7 +154,14 @@ class Kafka(Server):
 def java_command(*jvm: str) -> list[str]:
     """Return how to call Java with Kafka's classes. The order of the jars matters to the archive of classes."""
     jars = os.pathsep.join(sorted(map(str, (kafka_folder() / "libs").glob("*.jar"))))
-    return [str(java()), "-XX:+ExitOnOutOfMemoryError", "-Dlog4j2.configurationFile=log4j2.properties", "-cp", jars, *jvm]
+    return [
+        str(java()),
+        "-XX:+ExitOnOutOfMemoryError",
+        "-Dlog4j2.configurationFile=log4j2.properties",
+        "-cp",
+        jars,
+        *jvm,
+    ]
 
 
 def class_archive() -> Path:

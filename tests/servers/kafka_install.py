@@ -8,6 +8,7 @@ from pathlib import Path
 
 from tests.servers.certificates import Certificates
 from tests.servers.kafka import NODE_ID, SCRAM, Kafka, class_archive, java_command
+from tests.servers.process import ServerFailed
 from tests.servers.programs import KAFKA_VERSION, kafka_folder, maven
 from tests.servers.reaper import Reaper
 
@@ -98,6 +99,8 @@ def _archive(archive: Path, part: Path) -> None:
         server.stop()
         if not archive.exists():
             raise InstallFailed(f"Java has written no archive of Kafka's classes:\n{server.log()}")
+    except ServerFailed as failure:
+        raise InstallFailed(str(failure)) from failure
     finally:
         reaper.close()
 

@@ -72,11 +72,11 @@ class RabbitMQ(Server):
             "HOME": str(folder),  # where Erlang keeps the secret that the node and rabbitmqctl share
             "ERL_EPMD_ADDRESS": self.host,
             "ERL_EPMD_PORT": str(self._mapper_port),
-            "NO_COLOR": "1",
             "RABBITMQ_CONF_ENV_FILE": os.devnull,
             "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq.conf"),
             "RABBITMQ_DIST_PORT": str(self._distribution_port),
             "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "plugins"),
+            "RABBITMQ_LOG": "-color",
             "RABBITMQ_LOG_BASE": str(folder / "log"),
             "RABBITMQ_MNESIA_BASE": str(folder / "data"),
             "RABBITMQ_NODENAME": self._node,

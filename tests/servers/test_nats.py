@@ -1,5 +1,6 @@
 """NATS as the tests start it: with its streams after a restart, logins, TLS, and an operator's credentials."""
 
+import anyio
 import pytest
 from nats.aio.client import Client
 from nats.errors import Error
@@ -19,7 +20,8 @@ async def connect(url: str, **options) -> Client:
     try:
         await client.connect(url, allow_reconnect=False, connect_timeout=2, error_cb=silence, **options)
     except BaseException:
-        await client.close()  # what failed to connect still holds its connection
+        with anyio.move_on_after(0.5):  # waits for ever for the end of a connection whose handshake has failed
+            await client.close()  # what failed to connect still holds its connection
         raise
     return client
 

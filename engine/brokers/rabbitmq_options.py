@@ -1,0 +1,112 @@
+"""What a RabbitMQ connection is told: one frozen model, filled from a URL and from keywords."""
+
+import ssl
+from collections.abc import Mapping
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Self
+from urllib.parse import parse_qsl, quote, unquote, urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+
+from actors import TopologyError
+
+_PORTS = {"amqp": 5672, "amqps": 5671}
+_EXAMPLE = "amqp://user:password@host:5672/vhost, or amqps:// for TLS"
+
+
+class RabbitMQOptions(BaseModel):
+    """How to reach a RabbitMQ. Times are in seconds.
+
+    A heartbeat is sent and expected that often; a server that is silent for three of them is given up. A publish
+    that makes no progress for `publish_timeout` is given up, and tried again over a new connection.
+    `window` is the most messages that one publisher has on the way, unconfirmed. `ssl` goes before
+    `cafile`, `certfile` and `keyfile`. `client` is passed on to `aiormq.Connection`.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
+
+    host: str = "localhost"
+    port: int = Field(default=5672, ge=1, le=65535)
+    tls: bool = False
+    user: str = "guest"
+    password: SecretStr = SecretStr("guest")
+    vhost: str = "/"
+    name: str = "headrace"
+    heartbeat: int = Field(default=20, ge=0, lt=65535)
+    connect_timeout: float = Field(default=10.0, gt=0)
+    publish_timeout: float = Field(default=30.0, gt=0)
+    window: int = Field(default=1024, ge=1)
+    cafile: Path | None = None
+    certfile: Path | None = None
+    keyfile: Path | None = None
+    ssl: ssl.SSLContext | None = None
+    client: Mapping[str, Any] = {}
+
+    @classmethod
+    def of(cls, url: str, given: Mapping[str, Any]) -> Self:
+        """The options in a URL, its query included, and over them those given as keywords.
+
+        Raises `TopologyError`, which never tells the URL or a password.
+        """
+        options = {**_of_url(url), **given}
+        if unknown := [name for name in options if name not in cls.model_fields]:
+            close = get_close_matches(unknown[0], cls.model_fields, n=1)
+            hint = f"did you mean {close[0]}=? " if close else ""
+            raise TopologyError(
+                f"RabbitMQ has no option {unknown[0]}=",
+                remedy=f"{hint}known are: {', '.join(cls.model_fields)}; what aiormq takes goes into client={{...}}",
+            )
+        try:
+            return cls(**options)
+        except ValidationError as error:
+            first = error.errors(include_input=False, include_url=False)[0]
+            name = ".".join(map(str, first["loc"]))
+            raise TopologyError(f"RabbitMQ({name}=...): {first['msg']}", remedy=f"a URL is {_EXAMPLE}") from None
+
+    @property
+    def where(self) -> str:
+        """The server and its virtual host, for people to read; no user and no password."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}" + ("" if self.vhost == "/" else f"/{self.vhost}")
+
+    @property
+    def url(self) -> str:
+        """The same as the client library reads it, with the password: not to be shown."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        login = f"{quote(self.user, safe='')}:{quote(self.password.get_secret_value(), safe='')}"
+        path = "" if self.vhost == "/" else quote(self.vhost, safe="")
+        scheme = "amqps" if self.tls else "amqp"
+        return f"{scheme}://{login}@{host}:{self.port}/{path}?heartbeat={self.heartbeat}"
+
+    def context(self) -> ssl.SSLContext | None:
+        """What TLS is spoken with; None for none. Reads files: not for the event loop."""
+        if not self.tls or self.ssl is not None:
+            return self.ssl if self.tls else None
+        context = ssl.create_default_context(cafile=self.cafile)
+        if self.certfile is not None:
+            context.load_cert_chain(self.certfile, self.keyfile)
+        return context
+
+
+def _of_url(url: str) -> dict[str, Any]:
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+        query = dict(parse_qsl(parts.query, keep_blank_values=True, strict_parsing=True) if parts.query else ())
+    except ValueError:  # its text may have a part of the password in it
+        raise TopologyError(
+            "a RabbitMQ URL whose port is no number, or whose query cannot be read",
+            remedy=f"write {_EXAMPLE}; in a password / is %2F, @ is %40, : is %3A",
+        ) from None
+    if parts.scheme not in _PORTS or not parts.hostname:
+        raise TopologyError("a RabbitMQ URL names a scheme, amqp or amqps, and a host", remedy=f"write {_EXAMPLE}")
+    found: dict[str, Any] = {
+        "host": parts.hostname,
+        "port": port or _PORTS[parts.scheme],
+        "tls": parts.scheme == "amqps",
+        "user": parts.username and unquote(parts.username),
+        "password": parts.password and unquote(parts.password),
+        "vhost": unquote(parts.path[1:]),
+    }
+    return {name: value for name, value in found.items() if value not in (None, "")} | query
