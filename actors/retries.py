@@ -55,6 +55,8 @@ class Retries:
 
     def failed(self, message: Message, error: BaseException) -> bool:
         """Settle a failed message, or have it wait for its next try: True if it waits, still held."""
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]  # out of a task group of the handler's: what counts is what was raised in it
         if isinstance(error, Drop):
             self.counts.dropped += 1
             message.receipt.acknowledge()

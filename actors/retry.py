@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from actors.errors import DecodeError
-from actors.outcomes import Reject, RetryAfter
+from actors.outcomes import Crash, Reject, RetryAfter
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +55,8 @@ class Retry:
 
 NEVER = Retry(attempts=1)
 """The policy of a stage that names none: a failed message is dead."""
+AFTER_CRASH = Retry()
+"""The same for a message that was in the hands of a worker that crashed."""
 
 
 def next_try(policy: Retry | None, attempt: int, error: BaseException, luck: float) -> float | None:
@@ -67,5 +69,7 @@ def next_try(policy: Retry | None, attempt: int, error: BaseException, luck: flo
         return None
     if isinstance(error, RetryAfter):
         return error.seconds if policy is None or attempt < policy.attempts else None
-    policy = policy or NEVER
+    if policy is None:
+        # A worker that crashed says nothing against its message, until it does so again and again.
+        policy = AFTER_CRASH if isinstance(error, Crash | SystemExit) else NEVER
     return policy.delay(attempt, luck) if attempt < policy.attempts else None

@@ -24,7 +24,7 @@ class Send:
 
 
 def _asked(choice: Send) -> Message:
-    """The message that a router wants sent: of a `Message` as body, its own key and headers count where none is given."""
+    """What a router wants sent: of a `Message` as body, its own key and headers count where none is given."""
     inner = choice.body if type(choice.body) is Message else Message(choice.body)
     return Message(
         inner.body,

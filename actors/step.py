@@ -1,8 +1,11 @@
-"""`watched`: run a coroutine and be told each time that it waits, at no cost while it does not."""
+"""Stepping through coroutines: `watched` tells each time that one waits, `not_ours` why one was cancelled."""
 
 from collections.abc import Callable, Coroutine, Generator
+from math import inf
 from types import coroutine
 from typing import Any
+
+from anyio import current_effective_deadline, get_cancelled_exc_class
 
 
 @coroutine
@@ -26,3 +29,11 @@ def watched(call: Coroutine[Any, Any, None], on_wait: Callable[[], object]) -> G
             raise
         except BaseException as error:
             step, value = call.throw, error
+
+
+def not_ours(error: BaseException) -> bool:
+    """Whether this is a cancellation that nobody here asked for: of some future that was awaited, say.
+
+    It says nothing about the actor that it comes up in: for that one it is a failure like any other.
+    """
+    return isinstance(error, get_cancelled_exc_class()) and current_effective_deadline() > -inf

@@ -16,6 +16,7 @@ from actors.actor import Life, State
 from actors.clock import Clock
 from actors.errors import IntensityExceeded, SupervisionError
 from actors.restarts import Restarts, Supervision, affected
+from actors.step import not_ours
 
 Started = Callable[[], object]
 RESTING = frozenset({State.DONE, State.STOPPED})
@@ -86,7 +87,7 @@ class Supervisor:
                     self._gave_up = error
                     with CancelScope(shield=True):
                         await self.stop()
-                except (Exception, get_cancelled_exc_class()):
+                except BaseException:
                     with CancelScope(shield=True):
                         await self.stop()
                     raise
@@ -171,7 +172,8 @@ class Supervisor:
         assert self._tasks is not None
         child.life.move(State.STARTING)
         child.ended = Event()
-        child.scope = CancelScope()
+        # Shielded: who cancels the supervisor lets it stop its children in their order, it does not cancel them all.
+        child.scope = CancelScope(shield=True)
         ready = Event()
         self._tasks.start_soon(self._live, child, ready, name=child.name)
         await ready.wait()
@@ -187,22 +189,28 @@ class Supervisor:
             with child.scope:
                 await child.run(started)
             child.life.move(State.STOPPED if child.life.state is State.STOPPING else State.DONE)
-        except get_cancelled_exc_class():
+        except get_cancelled_exc_class() as error:
+            if child.life.state is not State.STOPPING and not_ours(error):
+                self._crash(child, error)
+                return
             if child.life.state is not State.STOPPING:
                 child.life.move(State.STOPPING)
             child.life.move(State.STOPPED)
             raise
         except (Exception, SystemExit) as error:
-            stopping = child.life.state is State.STOPPING
-            child.life.move(State.CRASHED)
-            if stopping:
-                child.life.move(State.STOPPED)
-            else:
-                self._exits.append((child, error))
+            self._crash(child, error)
         finally:
             ready.set()
             child.ended.set()
             self._news.set()
+
+    def _crash(self, child: Child, error: BaseException) -> None:
+        stopping = child.life.state is State.STOPPING
+        child.life.move(State.CRASHED)
+        if stopping:
+            child.life.move(State.STOPPED)
+        else:
+            self._exits.append((child, error))
 
     async def _stop(self, child: Child) -> None:
         state = child.life.state

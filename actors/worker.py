@@ -23,7 +23,7 @@ from actors.outcomes import BatchError, Crash
 from actors.receipt import Receipt, join
 from actors.retries import Retries
 from actors.statistics import Counts
-from actors.step import watched
+from actors.step import not_ours, watched
 
 RUN = 256
 """The most messages that a worker takes at once."""
@@ -152,7 +152,10 @@ class Worker:
                 raise
             except Exception as error:
                 self._failed(message, error)
-            except BaseException:
+            except BaseException as error:
+                if not_ours(error):
+                    self._failed(message, error)
+                    continue
                 hands.appendleft(message)
                 self._put_back()
                 self.busy_since = None
@@ -255,11 +258,13 @@ class Worker:
             joint.receipt.acknowledge()
             failures = dict.fromkeys(range(len(run)), error)
             crash = error if isinstance(error, Crash | SystemExit) else None
-        except BaseException:
+        except BaseException as error:
             joint.receipt.acknowledge()
-            self.mailbox.put_back(run)
-            self.busy_since = None
-            raise
+            if not not_ours(error):
+                self.mailbox.put_back(run)
+                self.busy_since = None
+                raise
+            failures = dict.fromkeys(range(len(run)), error)
         self._settle_batch(run, failures)
         self._pace(perf_counter() - began)
         if crash is not None:

@@ -224,11 +224,15 @@ def main(
     messages: Annotated[int, typer.Option(help="Messages a contender and round.")] = 100_000,
     rounds: Annotated[int, typer.Option(help="Rounds; each figure is a median over them.")] = 5,
     flat: Annotated[int, typer.Option(help="Messages to watch the memory over; 0 leaves it out.")] = 0,
+    collector: Annotated[
+        bool, typer.Option(help="Set the garbage collector as `headrace run` does, or leave Python's setting.")
+    ] = True,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
 ) -> None:
     """Measure what the engine costs a message, as ratios to the codec alone in the same run."""
     console = Console(stderr=True)
-    set_for_streams()  # as `headrace run` does
+    if collector:
+        set_for_streams()
     figures = measure(messages, rounds, console)
     grown = growth(flat, console) if flat else None
     versions = {"python": platform.python_version(), "pydantic": pydantic.VERSION, "rounds": rounds}

@@ -129,8 +129,9 @@ class Assembly:
         if low < high:
             sizer = Sizer(pool, Sizing(low, high, low), running.counts, self.clock)
             children.append(Child(f"{name}/size", sizer.run))
-        policy, logger = self.graph.supervision, self.logger(name)
-        supervisor = Supervisor(name, children, one_for_one(policy), self.clock, logger)
+        # A part of it that gives up, or crashes, makes the stage crash: one level less to exhaust before the top knows.
+        policy = replace(one_for_one(self.graph.supervision), intensity=0)
+        supervisor = Supervisor(name, children, policy, self.clock, self.logger(name))
         return Child(name, supervisor.run, supervisor.stop)
 
     def _sink(self, endpoint: Endpoint) -> Sink:

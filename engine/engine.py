@@ -1,13 +1,24 @@
 """`Engine`: topologies brought to life, kept running, and drained."""
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from logging import getLogger
 from typing import Any
 
 from anyio import CancelScope, Event, create_task_group, move_on_after, sleep
 
-from actors import Child, Clock, DrainTimeout, IntensityExceeded, Supervision, Supervisor, TopologyError
+from actors import (
+    BrokerError,
+    BrokerUnavailable,
+    Child,
+    Clock,
+    DrainTimeout,
+    IntensityExceeded,
+    Ledger,
+    Supervision,
+    Supervisor,
+    TopologyError,
+)
 from engine.assembly import Assembly, ByBroker, Connect, Running
 from engine.status import StageStatus, status_of
 from topologies import Graph, Lifespan
@@ -15,8 +26,8 @@ from topologies import Graph, Lifespan
 logger = getLogger("headrace")
 QUIET = 1.0
 """Seconds without a message after which a source that cannot say what is pending counts as empty."""
-CLOSING = 10.0
-"""Seconds that sources and sinks may take to close."""
+CLOSING = 5.0
+"""Seconds that each source and sink may take to be told what is given back, and to close."""
 
 
 class Engine:
@@ -128,16 +139,47 @@ class Engine:
                 continue
             self.drain()
 
+    def out_of_reach(self) -> dict[str, BrokerError | None]:
+        """What is not connected, by `stage: endpoint`, and what its broker said last."""
+        return {
+            f"{running.stage.name}: {link.what}": link.error
+            for running in self.running
+            for link in running.links
+            if not link.connected
+        }
+
+    async def healthy(self, within: float) -> None:
+        """Wait until all sources and publishers are connected.
+
+        Raises `BrokerUnavailable`, which names what is not, after `within` seconds.
+        """
+        with move_on_after(within):
+            await self.started.wait()
+            while self.out_of_reach():  # noqa: ASYNC110 - a link tells nobody when it is up
+                await sleep(0.02)
+            return
+        told = "; ".join(f"{what}: {error or 'no answer yet'}" for what, error in self.out_of_reach().items())
+        raise BrokerUnavailable(f"not connected within {within:g} s: {told}")
+
     async def _close(self) -> None:
-        with move_on_after(CLOSING):
+        """Give back what is left and let go of every connection, side by side: one that hangs delays no other."""
+        async with create_task_group() as tasks:
             for assembly in self.assemblies:
                 for name, running in assembly.stages.items():
                     for ledger in running.ledgers:
-                        if left := await ledger.give_back():
-                            self._left[name] = self._left.get(name, 0) + left
-                        await ledger.source.close()
+                        tasks.start_soon(self._close_source, name, ledger)
+        async with create_task_group() as tasks:
+            for assembly in self.assemblies:
                 for sink in assembly.sinks:
-                    await sink.close()
+                    tasks.start_soon(_closed, sink.close, sink.destination)
+
+    async def _close_source(self, stage: str, ledger: Ledger) -> None:
+        left = len(ledger.open)
+        if left:
+            self._left[stage] = self._left.get(stage, 0) + left
+        with move_on_after(CLOSING):
+            await ledger.give_back()
+        await _closed(ledger.source.close, ledger.name)
 
     @property
     def running(self) -> Sequence[Running]:
@@ -178,6 +220,16 @@ async def _entered(lifespan: Lifespan, context: dict[str, Any]) -> AsyncIterator
     run: Callable[[dict[str, Any]], Any] = asynccontextmanager(lifespan)
     async with run(context):
         yield
+
+
+async def _closed(close: Callable[[], Awaitable[None]], name: str) -> None:
+    with move_on_after(CLOSING) as patience:
+        try:
+            await close()
+        except Exception as error:
+            logger.warning("closing %s: %r", name, error)
+    if patience.cancelled_caught:
+        logger.warning("closing %s took longer than %g s", name, CLOSING)
 
 
 def _check_context(graph: Graph, context: dict[str, Any]) -> None:

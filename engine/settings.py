@@ -33,6 +33,8 @@ class Settings(BaseSettings):
     """End, drained, when no source has anything left."""
     drain: float = Field(25.0, ge=0, allow_inf_nan=False)
     """Seconds that a drain may take."""
+    require_healthy: float | None = Field(None, gt=0, allow_inf_nan=False)
+    """Seconds after which all brokers have to be connected; without it they are waited for without end."""
     reload: bool = False
     """Start again whenever a Python file changes."""
     log_format: LogFormat = "auto"

@@ -8,10 +8,10 @@ from anyio import Event, create_task_group, fail_after, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from actors import DEAD_LETTER_PREFIX, DecodeError, Endpoint, Message, Sink, Source, VirtualClock
+from actors import DEAD_LETTER_PREFIX, Endpoint, Message, Sink, Source, VirtualClock
 from engine.brokers import Memory, MemoryTopic
 from engine.engine import Engine
-from topologies import Graph, Topology, codec
+from topologies import Graph, Topology, codec, guess
 
 TURNS = 20
 """Turns of the event loop without anything moving after which the actors count as quiet."""
@@ -139,7 +139,7 @@ class Harness:
         that, else they are text, else bytes.
         """
         hint = self._type_at(endpoint)
-        return _decoded(self._memory(endpoint).messages(endpoint.name), _guess if hint is Any else codec(hint).decode)
+        return _decoded(self._memory(endpoint).messages(endpoint.name), guess if hint is Any else codec(hint).decode)
 
     def published(self, endpoint: Endpoint) -> list[Any]:
         """The bodies that were published to an endpoint, in order, decoded as `messages` has them."""
@@ -156,7 +156,7 @@ class Harness:
             (id(grave.broker), grave.name): self._memory(grave).messages(grave.name)
             for grave in (*graves, endpoint.dead_letter())
         }
-        return _decoded([letter for found in letters.values() for letter in found if _from(letter, endpoint)], _guess)
+        return _decoded([letter for found in letters.values() for letter in found if _from(letter, endpoint)], guess)
 
     def _type_at(self, endpoint: Endpoint) -> Any:
         for graph in self.graphs:
@@ -216,12 +216,3 @@ def _decoded(messages: Iterable[Message], decode: Callable[[bytes], Any]) -> lis
     for message in found:
         message.body = None if message.raw is None else decode(message.raw)
     return found
-
-
-def _guess(raw: bytes) -> Any:
-    for decode in (codec(Any).decode, codec(str).decode):
-        try:
-            return decode(raw)
-        except DecodeError:
-            pass
-    return raw

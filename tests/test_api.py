@@ -29,6 +29,7 @@ from headrace import (
     Message,
     Reject,
     Retry,
+    Send,
     Supervision,
     Topology,
     TopologyError,
@@ -64,17 +65,17 @@ shortest = Topology("shortest")
 
 
 @shortest.publisher(kafka.topic("orders.enriched"))
-@shortest.subscriber(rabbit.topic("orders"), max_workers=16)
+@shortest.subscriber(rabbit.queue("orders"), max_workers=16)
 async def enrich(order: Order) -> Order:
     return order
 
 
 async def test_the_shortest_topology_takes_from_one_broker_and_publishes_to_another() -> None:
     async with Harness(shortest) as harness:
-        await harness.publish(rabbit.topic("orders"), order())
+        await harness.publish(rabbit.queue("orders"), order())
         await harness.settle()
         assert harness.published(kafka.topic("orders.enriched")) == [Order(id=1, customer="a", total=2)]
-        assert harness.dead_letters(rabbit.topic("orders")) == []
+        assert harness.dead_letters(rabbit.queue("orders")) == []
 
 
 async def test_a_decorated_handler_is_still_the_plain_function() -> None:
@@ -85,7 +86,7 @@ async def test_a_decorated_handler_is_still_the_plain_function() -> None:
 async def test_either_order_of_the_decorators_means_the_same() -> None:
     topology = Topology("shortest")
 
-    @topology.subscriber(rabbit.topic("orders"), max_workers=16)
+    @topology.subscriber(rabbit.queue("orders"), max_workers=16)
     @topology.publisher(kafka.topic("orders.enriched"))
     async def enrich(order: Order) -> Order:
         return order
@@ -98,11 +99,11 @@ async def test_either_order_of_the_decorators_means_the_same() -> None:
 
 async def test_a_body_that_does_not_validate_is_a_dead_letter_and_the_next_one_passes() -> None:
     async with Harness(shortest) as harness:
-        await harness.publish(rabbit.topic("orders"), order(0), key="k", headers={"trace": "t"})
-        await harness.publish(rabbit.topic("orders"), b"no JSON")
-        await harness.publish(rabbit.topic("orders"), order(2))
+        await harness.publish(rabbit.queue("orders"), order(0), key="k", headers={"trace": "t"})
+        await harness.publish(rabbit.queue("orders"), b"no JSON")
+        await harness.publish(rabbit.queue("orders"), order(2))
         await harness.settle()
-        wrong, rubbish = harness.dead_letters(rabbit.topic("orders"))
+        wrong, rubbish = harness.dead_letters(rabbit.queue("orders"))
         assert (wrong.body, wrong.key) == (order(0), "k")
         assert wrong.headers is not None
         assert wrong.headers["trace"] == "t"
@@ -116,8 +117,8 @@ async def test_a_body_that_does_not_validate_is_a_dead_letter_and_the_next_one_p
 
 
 async def test_endpoints_are_values_and_a_broker_may_come_from_a_url() -> None:
-    assert rabbit.topic("orders") == rabbit.topic("orders")
-    assert rabbit.topic("orders") != kafka.topic("orders")
+    assert rabbit.queue("orders") == rabbit.queue("orders")
+    assert rabbit.queue("orders") != kafka.topic("orders")
     assert broker("memory://api") is broker("memory://api")
     with pytest.raises(TopologyError, match="no broker is known by the scheme carrier-pigeon"):
         broker("carrier-pigeon://user:secret@loft")
@@ -133,12 +134,12 @@ attempts: list[int] = []
 
 
 @stages.subscriber(
-    rabbit.topic("orders"),
+    rabbit.queue("orders"),
     max_workers=16,
     mailbox=256,
     key="customer",
     retry=Retry(attempts=5, first=0.1, factor=2, cap=30),
-    dead_letter=rabbit.topic("orders.graveyard"),
+    dead_letter=rabbit.queue("orders.graveyard"),
     timeout=10,
 )
 async def check(order: Order, message: Message, logger: Logger) -> Order:
@@ -157,7 +158,7 @@ def by_priority(order: Order) -> object:
         case "high":
             return urgent
         case "both":
-            return [normal, urgent.send(order, key="sent", headers={"by": "router"})]
+            return [normal, urgent]
         case "none":
             return None
         case "undeclared":
@@ -184,7 +185,7 @@ async def harness() -> AsyncIterator[Harness]:
 
 async def publish(harness: Harness, *bodies: Any) -> None:
     for body in bodies:
-        await harness.publish(rabbit.topic("orders"), body)
+        await harness.publish(rabbit.queue("orders"), body)
     await harness.settle()
 
 
@@ -194,8 +195,7 @@ async def test_a_router_sends_to_a_target_to_several_or_to_none(harness: Harness
     assert [each.id for each in harness.published(kafka.topic("orders"))] == [1, 3]
     critical = harness.messages(kafka.topic("critical.ann"))
     assert [(each.body.id, each.key) for each in critical] == [(2, "ann"), (3, "ann")]
-    assert [dict(each.headers or {}) for each in critical] == [{}, {"by": "router"}]
-    assert harness.dead_letters(rabbit.topic("orders")) == []
+    assert harness.dead_letters(rabbit.queue("orders")) == []
 
 
 async def test_what_a_subscriber_returns_goes_to_every_stage_behind_it(harness: Harness) -> None:
@@ -204,9 +204,31 @@ async def test_what_a_subscriber_returns_goes_to_every_stage_behind_it(harness: 
     assert [each.id for each in harness.published(kafka.topic("orders"))] == [7]
 
 
+async def test_a_router_may_send_another_body_with_its_own_key_and_headers() -> None:
+    topology = Topology("sending")
+    out = topology.publisher(kafka.topic("out"))
+
+    @topology.subscriber()
+    async def stored(name: str, message: Message) -> None:
+        kept.append((name, message.key, dict(message.headers or {})))
+
+    @topology.router(rabbit.queue("orders"), to=[out, stored])
+    def route(order: Order) -> list[Any]:
+        return [out, out.send({"short": order.id}, key="k", headers={"by": "router"}), Send(stored, order.customer)]
+
+    kept: list[tuple[Any, ...]] = []
+    async with Harness(topology) as harness:
+        await harness.publish(rabbit.queue("orders"), order(1, "ann"), key="old", headers={"from": "me"})
+        await harness.settle()
+        whole, short = harness.messages(kafka.topic("out"))
+        assert (whole.body["customer"], whole.key, dict(whole.headers or {})) == ("ann", "old", {"from": "me"})
+        assert (short.body, short.key, dict(short.headers or {})) == ({"short": 1}, "k", {"by": "router"})
+        assert kept == [("ann", "old", {"from": "me"})]
+
+
 async def test_a_target_not_declared_is_an_error_of_that_message(harness: Harness) -> None:
     await publish(harness, order(1, priority="undeclared"), order(2))
-    (letter,) = harness.dead_letters(rabbit.topic("orders"))
+    (letter,) = harness.dead_letters(rabbit.queue("orders"))
     assert letter.headers is not None
     assert letter.headers["headrace-error-type"] == "RoutingError"
     assert letter.headers["headrace-stage"] == "by_priority"
@@ -215,13 +237,13 @@ async def test_a_target_not_declared_is_an_error_of_that_message(harness: Harnes
 
 async def test_a_field_that_cannot_be_part_of_a_destination_is_an_error_of_that_message(harness: Harness) -> None:
     await publish(harness, order(1, "no/such*topic", priority="high"))
-    (letter,) = harness.dead_letters(rabbit.topic("orders"))
+    (letter,) = harness.dead_letters(rabbit.queue("orders"))
     assert "customer" in str((letter.headers or {})["headrace-reason"])
 
 
 async def test_a_failed_message_is_tried_again_after_the_time_its_policy_says(harness: Harness) -> None:
     trouble[1] = [ValueError("one"), ValueError("two")]
-    await harness.publish(rabbit.topic("orders"), order(1))
+    await harness.publish(rabbit.queue("orders"), order(1))
     await harness.advance(0.04)
     assert attempts == [1]
     await harness.advance(0.06)
@@ -234,8 +256,8 @@ async def test_a_failed_message_is_tried_again_after_the_time_its_policy_says(ha
 async def test_after_its_last_attempt_it_lies_in_the_stage_s_dead_letter(harness: Harness) -> None:
     trouble[1] = [ValueError(f"attempt {number}") for number in range(1, 9)]
     await publish(harness, order(1))
-    (letter,) = harness.dead_letters(rabbit.topic("orders"))
-    assert harness.messages(rabbit.topic("orders.graveyard"))[0].raw == letter.raw
+    (letter,) = harness.dead_letters(rabbit.queue("orders"))
+    assert harness.messages(rabbit.queue("orders.graveyard"))[0].raw == letter.raw
     headers = dict(letter.headers or {})
     assert headers["headrace-reason"] == "attempt 5"
     assert headers["headrace-attempts"] == "5"
@@ -247,7 +269,7 @@ async def test_after_its_last_attempt_it_lies_in_the_stage_s_dead_letter(harness
 async def test_a_retry_holds_back_its_own_key_and_no_other(harness: Harness) -> None:
     trouble[1] = [ValueError("once")]
     for number, customer in enumerate("aab", 1):
-        await harness.publish(rabbit.topic("orders"), order(number, customer))
+        await harness.publish(rabbit.queue("orders"), order(number, customer))
     await harness.advance(0)
     assert [each.id for each in harness.published(kafka.topic("orders"))] == [3]
     await harness.settle()
@@ -255,7 +277,7 @@ async def test_a_retry_holds_back_its_own_key_and_no_other(harness: Harness) -> 
 
 
 async def test_a_handler_that_takes_longer_than_its_timeout_is_tried_again(harness: Harness) -> None:
-    await harness.publish(rabbit.topic("orders"), order(1, priority="slow"))
+    await harness.publish(rabbit.queue("orders"), order(1, priority="slow"))
     await harness.advance(9.9)
     assert attempts == [1]
     await harness.advance(0.3)
@@ -268,9 +290,9 @@ async def test_reject_is_dead_at_once_drop_is_gone_and_retry_after_waits_that_lo
     trouble[2] = [Drop("a duplicate")]
     trouble[3] = [Retry.after(60)]
     for number in (1, 2, 3):
-        await harness.publish(rabbit.topic("orders"), order(number, f"customer-{number}"))
+        await harness.publish(rabbit.queue("orders"), order(number, f"customer-{number}"))
     await harness.advance(59)
-    (letter,) = harness.dead_letters(rabbit.topic("orders"))
+    (letter,) = harness.dead_letters(rabbit.queue("orders"))
     assert (letter.headers or {})["headrace-reason"] == "not one of ours"
     assert (letter.headers or {})["headrace-attempts"] == "1"
     assert harness.published(kafka.topic("orders")) == []
@@ -282,7 +304,7 @@ async def test_reject_is_dead_at_once_drop_is_gone_and_retry_after_waits_that_lo
 async def test_a_logger_names_topology_stage_and_message(caplog: pytest.LogCaptureFixture) -> None:
     with caplog.at_level(logging.INFO, logger="headrace"):
         async with Harness(stages) as harness:
-            await harness.publish(rabbit.topic("orders"), order(1), id="m-1")
+            await harness.publish(rabbit.queue("orders"), order(1), id="m-1")
             await harness.settle()
     (record,) = [each for each in caplog.records if each.getMessage() == "checking 1"]
     assert vars(record)["topology"] == "stages"
@@ -293,21 +315,21 @@ async def test_a_logger_names_topology_stage_and_message(caplog: pytest.LogCaptu
 async def test_without_a_dead_letter_of_its_own_a_stage_s_dead_go_beside_the_source() -> None:
     topology = Topology("default")
 
-    @topology.subscriber(rabbit.topic("orders"))
+    @topology.subscriber(rabbit.queue("orders"))
     async def fail(order: Order) -> None:
         raise RuntimeError("always")
 
     async with Harness(topology) as harness:
-        await harness.publish(rabbit.topic("orders"), order())
+        await harness.publish(rabbit.queue("orders"), order())
         await harness.settle()
-        assert [each.body for each in harness.messages(rabbit.topic("orders.dead"))] == [order()]
-        assert len(harness.dead_letters(rabbit.topic("orders"))) == 1
+        assert [each.body for each in harness.messages(rabbit.queue("orders.dead"))] == [order()]
+        assert len(harness.dead_letters(rabbit.queue("orders"))) == 1
 
 
 async def test_a_failure_downstream_makes_a_dead_letter_of_the_message_at_the_source() -> None:
     topology = Topology("downstream")
 
-    @topology.subscriber(rabbit.topic("orders"))
+    @topology.subscriber(rabbit.queue("orders"))
     async def first(order: Order) -> Order:
         return order.model_copy(update={"total": 99.0})
 
@@ -316,13 +338,13 @@ async def test_a_failure_downstream_makes_a_dead_letter_of_the_message_at_the_so
         raise RuntimeError("always")
 
     async with Harness(topology) as harness:
-        await harness.publish(rabbit.topic("orders"), order())
+        await harness.publish(rabbit.queue("orders"), order())
         await harness.settle()
         (letter,) = harness.messages(kafka.topic("failed"))
         assert letter.body == order()
         assert (letter.headers or {})["headrace-stage"] == "second"
         assert (letter.headers or {})["headrace-attempts"] == "2"
-        assert [each.raw for each in harness.dead_letters(rabbit.topic("orders"))] == [letter.raw]
+        assert [each.raw for each in harness.dead_letters(rabbit.queue("orders"))] == [letter.raw]
 
 
 async def test_several_sources_and_stacked_decorators_feed_one_function() -> None:
@@ -491,7 +513,7 @@ async def test_with_a_key_each_instance_sees_all_of_its_keys() -> None:
     topology = Topology("actors")
 
     @topology.publisher(kafka.topic("counts"))
-    @topology.subscriber(rabbit.topic("orders"), key="customer", max_workers=4)
+    @topology.subscriber(rabbit.queue("orders"), key="customer", max_workers=4)
     class Sum(Actor):
         def __init__(self) -> None:
             self.sums: dict[str, float] = {}
@@ -502,7 +524,7 @@ async def test_with_a_key_each_instance_sees_all_of_its_keys() -> None:
 
     async with Harness(topology) as harness:
         for number in range(1, 31):
-            await harness.publish(rabbit.topic("orders"), order(number, f"customer-{number % 3}"))
+            await harness.publish(rabbit.queue("orders"), order(number, f"customer-{number % 3}"))
         await harness.settle()
         last: dict[str, float] = {}
         for each in harness.published(kafka.topic("counts")):
@@ -538,9 +560,7 @@ async def test_what_a_handler_asks_for_by_annotation_is_filled_in() -> None:
         yield
         closed.append("resources")
 
-    Prices = Annotated[dict[str, float], Context("prices")]
-
-    async def session(prices: Prices, message: Message) -> AsyncIterator[str]:
+    async def session(prices: Annotated[dict[str, float], Context("prices")], message: Message) -> AsyncIterator[str]:
         yield f"session of {message.id} with {len(prices)} price"
         closed.append("session")
 
@@ -548,7 +568,7 @@ async def test_what_a_handler_asks_for_by_annotation_is_filled_in() -> None:
     @topology.subscriber(rabbit.topic("in"))
     async def price(
         sku: str,
-        prices: Prices,
+        prices: Annotated[dict[str, float], Context()],
         request: Annotated[str, Header("x-request-id")],
         tries: Annotated[int, Header("x-tries")] = 0,
         session: Annotated[str, Depends(session)] = "",
@@ -590,7 +610,7 @@ async def test_middleware_is_around_every_handler_call_the_first_outermost() -> 
     @topology.publisher(kafka.topic("out"))
     @topology.subscriber(rabbit.topic("in"))
     def shout(word: str) -> str:
-        calls.append(threading.current_thread() is threading.main_thread() and "in the loop" or "in a thread")
+        calls.append("in the loop" if threading.current_thread() is threading.main_thread() else "in a thread")
         return word.upper()
 
     async with Harness(topology) as harness:

@@ -5,7 +5,7 @@ Knows actors and pydantic, and no broker.
 
 from logging import Logger
 
-from topologies.codec import Codec, codec, encode, encoder_of, refusal, unpublishable
+from topologies.codec import Codec, codec, encode, encoder_of, guess, refusal, unpublishable
 from topologies.declare import Publisher, PublisherOptions, StageOptions
 from topologies.draw import Format, draw
 from topologies.graph import Graph, Kind, Lifespan, Settings, Stage, Workers
@@ -42,6 +42,7 @@ __all__ = [
     "draw",
     "encode",
     "encoder_of",
+    "guess",
     "outline",
     "refusal",
     "summary",

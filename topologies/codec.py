@@ -6,7 +6,7 @@ from functools import partial
 from typing import Any, Literal, get_args, get_origin
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
-from pydantic_core import SchemaValidator, to_json
+from pydantic_core import SchemaValidator, from_json, to_json
 
 from actors import DecodeError
 from topologies.hints import accepts_none, bare, fits, members, modern, plain_class, shown, without_none
@@ -69,6 +69,18 @@ def decode_text(raw: bytes) -> str:
         return raw.decode()
     except UnicodeDecodeError as error:
         raise DecodeError(f"the body is not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+
+def guess(raw: bytes) -> Any:
+    """A body of a type that nobody names: what it is as JSON, else as text, else the bytes as they came."""
+    try:
+        return from_json(raw)
+    except ValueError:
+        pass
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw
 
 
 def _decoder(hint: Any, validator: SchemaValidator) -> Decode:

@@ -9,7 +9,7 @@ from anyio import CancelScope, Lock, fail_after
 
 from actors import Broker, BrokerError, DecodeError, Endpoint, Headers, Message, Origin, Sink
 from engine.brokers.replies import Replies
-from topologies import codec, encode
+from topologies import codec, encode, guess
 
 INBOX = "headrace.inbox."
 """What the names of inboxes begin with."""
@@ -58,6 +58,7 @@ class Reachable:
     ) -> Message:
         """Publish a body and wait for its reply, at most `timeout` seconds; its body is decoded as `returns`.
 
+        Without `returns` it is what its bytes are: from JSON, else text, else bytes.
         Raises `TimeoutError`, `DecodeError` where the reply is something else, and whatever `publish` does.
         A reply that comes later is dropped.
         """
@@ -180,6 +181,8 @@ class Session:
 
 
 def _decoder(hint: Any) -> Callable[[bytes], Any]:
+    if hint is Any:
+        return guess
     try:
         return _compiled(hint)
     except TypeError:  # a hint that cannot be hashed: Annotated with something that cannot

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from struct import Struct
 from typing import Any
 
-METHOD, HEADER, BODY, HEARTBEAT = 1, 2, 3, 8
+METHOD, HEADER, BODY, HEARTBEAT = KINDS = 1, 2, 3, 8
 """Kinds of frames."""
 END = b"\xce"
 OVERHEAD = 8
@@ -38,7 +38,16 @@ _MILLISECONDS = 0xFFFFFFFF
 class Properties:
     """What a message carries beside its body. Texts that are no UTF-8 are told with backslashes."""
 
-    __slots__ = ("content_encoding", "content_type", "correlation_id", "headers", "id", "priority", "reply_to", "timestamp")
+    __slots__ = (
+        "content_encoding",
+        "content_type",
+        "correlation_id",
+        "headers",
+        "id",
+        "priority",
+        "reply_to",
+        "timestamp",
+    )
 
     def __init__(self) -> None:
         self.content_type: str | None = None

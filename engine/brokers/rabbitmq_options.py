@@ -2,14 +2,14 @@
 
 import ssl
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SecretStr
 
 from actors import TopologyError
+from engine.brokers.options import fill, tls_context
 
 _PORTS = {"amqp": 5672, "amqps": 5671}
 _EXAMPLE = "amqp://user:password@host:5672/vhost, or amqps:// for TLS"
@@ -18,10 +18,10 @@ _EXAMPLE = "amqp://user:password@host:5672/vhost, or amqps:// for TLS"
 class RabbitMQOptions(BaseModel):
     """How to reach a RabbitMQ. Times are in seconds.
 
-    A heartbeat is sent and expected that often; a server that is silent for three of them is given up. A publish
-    that makes no progress for `publish_timeout` is given up, and tried again over a new connection.
-    `window` is the most messages that one publisher has on the way, unconfirmed. `ssl` goes before
-    `cafile`, `certfile` and `keyfile`. `client` is passed on to `aiormq.Connection`.
+    A heartbeat is sent and expected that often; a server that is silent for three of them is given up, and so is one
+    that within `timeout` gives no answer, or on a publish makes no progress. `window` is the most messages that one
+    publisher has on the way, unconfirmed. `ssl` goes before `cafile`, `certfile` and `keyfile`. `name` is what the
+    server lists the connections by. `client` is passed on to `aiormq.Connection`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -35,7 +35,7 @@ class RabbitMQOptions(BaseModel):
     name: str = "headrace"
     heartbeat: int = Field(default=20, ge=0, lt=65535)
     connect_timeout: float = Field(default=10.0, gt=0)
-    publish_timeout: float = Field(default=30.0, gt=0)
+    timeout: float = Field(default=30.0, gt=0)
     window: int = Field(default=1024, ge=1)
     cafile: Path | None = None
     certfile: Path | None = None
@@ -49,20 +49,7 @@ class RabbitMQOptions(BaseModel):
 
         Raises `TopologyError`, which never tells the URL or a password.
         """
-        options = {**_of_url(url), **given}
-        if unknown := [name for name in options if name not in cls.model_fields]:
-            close = get_close_matches(unknown[0], cls.model_fields, n=1)
-            hint = f"did you mean {close[0]}=? " if close else ""
-            raise TopologyError(
-                f"RabbitMQ has no option {unknown[0]}=",
-                remedy=f"{hint}known are: {', '.join(cls.model_fields)}; what aiormq takes goes into client={{...}}",
-            )
-        try:
-            return cls(**options)
-        except ValidationError as error:
-            first = error.errors(include_input=False, include_url=False)[0]
-            name = ".".join(map(str, first["loc"]))
-            raise TopologyError(f"RabbitMQ({name}=...): {first['msg']}", remedy=f"a URL is {_EXAMPLE}") from None
+        return fill(cls, "RabbitMQ", {**_of_url(url), **given}, "aiormq.Connection", _EXAMPLE)
 
     @property
     def where(self) -> str:
@@ -81,12 +68,9 @@ class RabbitMQOptions(BaseModel):
 
     def context(self) -> ssl.SSLContext | None:
         """What TLS is spoken with; None for none. Reads files: not for the event loop."""
-        if not self.tls or self.ssl is not None:
-            return self.ssl if self.tls else None
-        context = ssl.create_default_context(cafile=self.cafile)
-        if self.certfile is not None:
-            context.load_cert_chain(self.certfile, self.keyfile)
-        return context
+        if not self.tls:
+            return None
+        return self.ssl or tls_context(self.cafile, self.certfile, self.keyfile)
 
 
 def _of_url(url: str) -> dict[str, Any]:

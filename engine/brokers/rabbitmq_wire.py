@@ -1,108 +1,231 @@
-"""`Wire`: one connection to RabbitMQ. aiormq logs in, keeps it alive and declares; messages go past it.
+"""`Wire`: one connection to RabbitMQ, and `Shared`: the one that all sources, or all sinks, of a broker have in common.
 
-aiormq lets its user make the transport. The one made here reads ahead of it and takes out the frames with deliveries,
-confirms and returned messages; all others go on to aiormq.
+aiormq logs in, keeps the connection alive, opens channels and declares. Messages go past it: in through a `Tap`, out by
+writing their frames behind one another to the transport that both have.
 """
 
 import asyncio
 import ssl
-from collections.abc import Coroutine
-from typing import Any, Protocol, TypeVar
-from weakref import WeakKeyDictionary
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
 
 import aiormq
 from aiormq.abc import AbstractChannel
+from yarl import URL
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
-from engine.brokers import rabbitmq_frames as frames
+from engine.brokers import rabbitmq_refusals as refusals
 from engine.brokers.rabbitmq_options import RabbitMQOptions
-from engine.brokers.rabbitmq_refusals import channel_closed, login_refused, tls_refused
+from engine.brokers.rabbitmq_tap import Listener, Tap
 
 T = TypeVar("T")
 CLOSING = 2.0
 """Seconds that saying goodbye may take."""
-_UNTIL_BEAT = 1.0
-"""Seconds of frames taken out after which aiormq is told that the server is still alive."""
+_FRAME = 131_072
+"""Bytes of a frame where the server sets no limit."""
 
 
-class Listener(Protocol):
-    """What the frames of one channel go to, as they come."""
+class Wire:
+    """A connection, from its opening to its end. A lost one is not mended: another takes its place."""
 
-    def delivered(self, method: bytes, header: bytes, body: bytes) -> None:
-        """A message from a queue."""
-        ...
-
-    def returned(self, method: bytes, header: bytes, body: bytes) -> None:
-        """A message that was published and went nowhere."""
-        ...
-
-    def confirmed(self, tag: int, multiple: bool, accepted: bool) -> None:
-        """The server has, or has not, taken over what was published."""
-        ...
-
-    def lost(self, error: BrokerError) -> None:
-        """The channel is gone, and everything with it. Called at most once."""
-        ...
-
-
-class Wire(asyncio.StreamReader, aiormq.TransportFactory):
-    """A connection, from its opening to its end: a lost one is not mended, a new one takes its place."""
-
-    def __init__(self, options: RabbitMQOptions, context: ssl.SSLContext | None, purpose: str) -> None:
+    def __init__(self, options: RabbitMQOptions) -> None:
         loop = asyncio.get_running_loop()
-        super().__init__(loop=loop)
         self.options = options
         self.lost: asyncio.Future[BrokerError] = loop.create_future()
-        """Done when the connection is gone, with the reason."""
-        self.blocked: str | None = None
-        """Why the server takes no messages for now: it is short of memory or disk."""
-        self._loop_time = loop.time
-        self._context = context
-        self._listeners: dict[int, Listener] = {}
-        self._parts: dict[int, _Content] = {}
-        self._rest = b""
-        self._beat = 0.0
-        self._said = ""
-        properties = {"connection_name": f"{options.name} {purpose}"}
-        self._connection = aiormq.Connection(
-            options.url, context=context, transport_factory=self, client_properties=properties, **options.client
-        )
+        """Done with the reason when the connection is gone."""
+        self._tap = Tap(loop, self._ended)
+        self._protocol = asyncio.StreamReaderProtocol(self._tap, loop=loop)
+        self._connection: aiormq.Connection
         self.writer: asyncio.StreamWriter
 
-    @classmethod
-    async def open(cls, options: RabbitMQOptions, context: ssl.SSLContext | None, purpose: str) -> "Wire":
+    async def open(self, context: ssl.SSLContext | None, purpose: str) -> None:
         """Connect and log in; raises `BrokerUnavailable` or `BrokerRefused`."""
-        wire = cls(options, context, purpose)
+        options = self.options
         try:
-            await wire.ask(wire._connection.connect())
+            async with asyncio.timeout(options.connect_timeout):
+                await self._connect(context)
+        except TimeoutError:
+            raise BrokerUnavailable(
+                f"RabbitMQ at {options.where}: not reached within {options.connect_timeout:g} s"
+            ) from None
+        except OSError as error:
+            raise refusals.not_reached(options.where, error) from None
+        properties = {"connection_name": f"{options.name}: {purpose}"}
+        given = {"client_properties": properties, **options.client}
+        self._connection = aiormq.Connection(options.url, transport_factory=_Made(self._tap, self.writer), **given)
+        try:
+            await self.ask(self._connection.connect(), options.connect_timeout)
         except BaseException:
-            wire.abort()
+            self.writer.transport.abort()
             raise
-        return wire
 
-    # -- asking --------------------------------------------------------------------------------------------------
+    async def _connect(self, context: ssl.SSLContext | None) -> None:
+        loop = asyncio.get_running_loop()
+        host = self.options.host
+        transport, _ = await loop.create_connection(lambda: self._protocol, host, self.options.port, ssl=context)
+        self.writer = asyncio.StreamWriter(transport, self._protocol, self._tap, loop)
 
-    async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None) -> T:
-        """Await something of aiormq's, at most so long (else as connecting may take), and make its errors ours.
+    async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None, about: object = None) -> T:
+        """Await what aiormq does, and make its errors ours: `about` is the endpoint that it is done for.
 
-        It runs as a task of its own: aiormq cancels whoever waits for it when the connection goes.
+        It has a task of its own: aiormq cancels whoever waits for it when the connection goes. Without an
+        answer in time the connection counts as lost.
         """
+        patience = timeout or self.options.timeout
         task = asyncio.ensure_future(question)
+        task.add_done_callback(_heard)
         try:
-            await asyncio.wait((task, self.lost), timeout=timeout or self.options.connect_timeout, return_when="FIRST_COMPLETED")
-            if not task.done():
-                await asyncio.wait((task,), timeout=0.1 if self.lost.done() else 0)  # it may know more of the reason
+            await asyncio.wait((task, self.lost), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
-            unfinished = not task.done()
+            in_time = task.done()
             task.cancel()
-        if unfinished:
-            self._lose(f"no answer within {timeout or self.options.connect_timeout:g} s")
-        elif not task.cancelled() and (error := task.exception()) is None:
+        error = task.exception() if in_time and not task.cancelled() else None
+        if error is None and in_time and not task.cancelled():
             return task.result()
-        raise self._reason(None if unfinished or task.cancelled() else error)
+        if isinstance(error, aiormq.AMQPChannelError) and not self.lost.done():
+            raise refusals.closed(about, str(error.args[-1] if error.args else error)) from None
+        self.lose(f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s")
+        raise refusals.again(self.lost.result()) from None
 
-    def _reason(self, error: BaseException | None) -> BrokerError:
-        where = self.options.where
-        if isinstance(error, aiormq.ChannelClosed):
-            ...
-        return BrokerUnavailable(where)
+    async def open_channel(self, about: object, confirms: bool = False) -> AbstractChannel:
+        """A new channel; end it with `close_channel`."""
+        opened = self._connection.channel(publisher_confirms=confirms, timeout=self.options.timeout)
+        return await self.ask(opened, about=about)
+
+    async def close_channel(self, channel: AbstractChannel) -> None:
+        """Close a channel; what was delivered to it and is not acknowledged goes back to its queue."""
+        self._tap.listeners.pop(channel.number, None)
+        if not self.lost.done() and not channel.is_closed:
+            try:
+                await self.ask(channel.close(), CLOSING)
+            except BrokerError:
+                pass  # it is gone either way
+
+    @asynccontextmanager
+    async def channel(self, about: object) -> AsyncIterator[AbstractChannel]:
+        """A channel to ask something on, as long as the block lasts; what is refused ends it too."""
+        channel = await self.open_channel(about)
+        try:
+            yield channel
+        finally:
+            await self.close_channel(channel)
+
+    def listen(self, channel: AbstractChannel, listener: Listener) -> None:
+        """Hand over to it what comes on that channel."""
+        self._tap.listeners[channel.number] = listener
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the server takes no messages for now, if it does not."""
+        return self._tap.blocked
+
+    @property
+    def frame(self) -> int:
+        """The most bytes of a frame."""
+        return self._connection.connection_tune.frame_max or _FRAME
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The server's version; (0,) for one that does not tell."""
+        told = self._connection.server_properties.get("version")
+        numbers = str(told).split("-")[0].split(".")
+        return tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else (0,)
+
+    def lose(self, why: str) -> None:
+        """Give the connection up."""
+        self._end(BrokerUnavailable(f"RabbitMQ at {self.options.where}: {why}"))
+
+    async def close(self) -> None:
+        """Take leave of the server."""
+        self._tap.listeners.clear()
+        if not self.lost.done():
+            try:
+                await self.ask(self._connection.close(), CLOSING)
+            except BrokerError:
+                pass
+        self.lose("closed")
+
+    def _ended(self, error: Exception | None, garbage: bytes) -> None:
+        where, said = self.options.where, self._tap.said
+        if garbage:
+            self._end(refusals.not_amqp(where, garbage))
+        elif said:
+            self._end(refusals.not_let_in(where, said))
+        else:
+            self.lose(f"the connection was lost{f': {error}' if error else ''}")
+
+    def _end(self, reason: BrokerError) -> None:
+        if not self.lost.done():
+            self.lost.set_result(reason)
+            listeners = list(self._tap.listeners.values())
+            self._tap.listeners.clear()
+            for listener in listeners:
+                listener.lost(refusals.again(reason))
+        self.writer.transport.abort()
+
+
+class _Made(aiormq.TransportFactory):
+    """Gives aiormq a transport that is there already."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._made = reader, writer
+
+    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return self._made
+
+
+def _heard(task: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more: no complaint that nobody has heard of its error."""
+    if not task.cancelled():
+        task.exception()
+
+
+class Shared:
+    """A connection that is opened by the first who needs it, again when it was lost, and closed after the last."""
+
+    def __init__(self, options: RabbitMQOptions, purpose: str) -> None:
+        self._options = options
+        self._purpose = purpose
+        self._users = 0
+        self._wire: Wire | None = None
+        self._opening = asyncio.Lock()
+        self._attempts = 0
+        self._failed: BrokerError | None = None
+
+    def join(self) -> None:
+        """Need it, from now until `leave`."""
+        self._users += 1
+
+    async def leave(self) -> None:
+        """Need it no more."""
+        self._users -= 1
+        if not self._users and self._wire is not None:
+            wire, self._wire = self._wire, None
+            await wire.close()
+
+    async def wire(self) -> Wire:
+        """The connection. Who waited while another's attempt failed shares its error, and does not wait once more."""
+        attempts = self._attempts
+        async with self._opening:
+            if self._wire is not None and not self._wire.lost.done():
+                return self._wire
+            if self._attempts != attempts and self._failed is not None:
+                raise refusals.again(self._failed)
+            self._attempts += 1
+            wire = Wire(self._options)
+            try:
+                await wire.open(await asyncio.to_thread(self._context), self._purpose)
+            except BrokerError as error:
+                self._failed = error
+                raise
+            self._wire, self._failed = wire, None
+            return wire
+
+    def _context(self) -> ssl.SSLContext | None:
+        try:
+            return self._options.context()
+        except OSError as error:  # ssl.SSLError is one
+            raise BrokerRefused(
+                f"RabbitMQ at {self._options.where}: its certificates cannot be read: {error}"
+            ) from None

@@ -27,7 +27,10 @@ Source = Annotated[
     typer.Argument(help="The source whose dead letters are meant; all sources unless given.", metavar="[SOURCE]"),
 ]
 Limit = Annotated[int, typer.Option(envvar="HEADRACE_LIMIT", min=1, help="The most letters of each source.")]
-Reason = Annotated[str | None, typer.Option(help="Only letters whose reason matches this glob.", metavar="GLOB")]
+Reason = Annotated[
+    str | None,
+    typer.Option(envvar="HEADRACE_DEAD_REASON", help="Only letters whose reason matches this glob.", metavar="GLOB"),
+]
 
 
 @app.command("list")
@@ -55,7 +58,9 @@ def list_(
 def show(
     target: Target,
     position: Annotated[str, typer.Argument(help="The position or the id of a letter, as `list` prints it.")],
-    source: Annotated[str | None, typer.Option(help="The source whose dead letters are meant.")] = None,
+    source: Annotated[
+        str | None, typer.Option(envvar="HEADRACE_DEAD_SOURCE", help="The source whose dead letters are meant.")
+    ] = None,
     limit: Limit = 10_000,
     app_dir: AppDir = Path(),
     json_: Json = False,

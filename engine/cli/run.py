@@ -35,6 +35,14 @@ def run(
         float | None,
         typer.Option(envvar="HEADRACE_DRAIN", min=0, help="Seconds that a drain may take; 25 unless told otherwise."),
     ] = None,
+    require_healthy: Annotated[
+        float | None,
+        typer.Option(
+            envvar="HEADRACE_REQUIRE_HEALTHY",
+            metavar="SECONDS",
+            help="Exit with 69 when not all brokers are connected by then; without it they are waited for without end.",
+        ),
+    ] = None,
     app_dir: AppDir = Path(),
     config: Config = None,
     reload: Annotated[
@@ -51,17 +59,17 @@ def run(
     Exits with 0 when drained, 1 when the drain was not done in time, 70 when a supervisor gave up, 78 when a topology
     cannot work.
     """
-    given = {"burst": burst, "drain": drain, "reload": reload, "log_format": log_format, "log_level": log_level}
-    settings = read(app_dir, config, **given)
+    given = {"burst": burst, "drain": drain, "reload": reload, "require_healthy": require_healthy}
+    settings = read(app_dir, config, log_format=log_format, log_level=log_level, **given)
     logs.configure(settings.log_format, settings.log_level)
     if settings.reload:
         return supervise(targets, app_dir, config, settings)
     graphs = load_graphs(targets, app_dir)
     set_for_streams()
-    return anyio.run(_until_drained, Engine(*graphs, drain=settings.drain), settings.burst)
+    return anyio.run(_until_drained, Engine(*graphs, drain=settings.drain), settings.burst, settings.require_healthy)
 
 
-async def _until_drained(engine: Engine, burst: bool) -> int:
+async def _until_drained(engine: Engine, burst: bool, require_healthy: float | None) -> int:
     """Run the engine to its end; what goes wrong once it runs is logged, and told by the exit code."""
     for graph in engine.graphs:
         sources = sum(len(stage.sources) for stage in graph.stages)
@@ -72,13 +80,35 @@ async def _until_drained(engine: Engine, burst: bool) -> int:
             if in_foreground():
                 tasks.start_soon(show_status, engine)
             try:
-                await engine.run(burst=burst)
+                await _run(engine, burst, require_healthy)
             except (BrokerError, SupervisionError) as error:
                 logger.critical("%s", error)
                 code = code_of(error) or Code.FAILED
             tasks.cancel_scope.cancel()
     _log_outcome(engine)
     return code
+
+
+async def _run(engine: Engine, burst: bool, require_healthy: float | None) -> None:
+    failures: list[Exception] = []
+
+    async def watch(within: float) -> None:
+        try:
+            await engine.healthy(within)
+        except BrokerError as error:
+            failures.append(error)
+            tasks.cancel_scope.cancel()
+
+    async with anyio.create_task_group() as tasks:
+        if require_healthy is not None:
+            tasks.start_soon(watch, require_healthy)
+        try:
+            await engine.run(burst=burst)
+        except Exception as error:
+            failures.append(error)
+        tasks.cancel_scope.cancel()
+    if failures:
+        raise failures[0]
 
 
 def _drain(engine: Engine, signal: str) -> None:

@@ -44,11 +44,11 @@ async def quiet() -> None:
 
 @asynccontextmanager
 async def running(*lives: Callable[[], Awaitable[Any]]) -> AsyncIterator[TaskGroup]:
-    """Run each beside the block, and cancel what is left of them at its end."""
+    """Run each beside the block, one after the other begun, and cancel what is left of them at its end."""
     async with create_task_group() as tasks:
         for life in lives:
             tasks.start_soon(life)
-        await quiet()
+            await quiet()
         yield tasks
         tasks.cancel_scope.cancel()
 

@@ -1,4 +1,4 @@
-"""Starts the servers for playing and prints where they are, until Ctrl-C: `python -m tests.servers --only redis,nats`."""
+"""Starts the servers for playing, prints where they are, and stops them on Ctrl-C: `python -m tests.servers`."""
 
 import argparse
 import signal

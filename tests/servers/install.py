@@ -75,12 +75,14 @@ def _apt_get_install(packages: list[str]) -> None:
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     options = ["-qq", "-o", "DPkg::Lock::Timeout=120"]
     install = ["apt-get", *options, "install", "--no-install-recommends", "--yes", *packages]
-    # The lists may be old, or not there yet: then they are fetched and the installation is tried again.
+    # The lists of packages may be old, or not there yet: then they are fetched and the installation tried again.
+    said = ""
     for command in (install, ["apt-get", *options, "update"], install):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         if command is install and done.returncode == 0:
             return
-    print(f"{' '.join(install)} failed:\n{done.stdout}{done.stderr}", file=sys.stderr)
+        said = done.stdout + done.stderr
+    print(f"{' '.join(install)} failed:\n{said}", file=sys.stderr)
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import anyio.to_thread
 
@@ -40,7 +40,7 @@ class Server(abc.ABC):
     password = "brook"
 
     def __init__(
-        self, folder: Path, certificates: Certificates, reaper: Reaper, settings: Mapping[str, str] | None = None
+        self, folder: Path, certificates: Certificates, reaper: Reaper, settings: Mapping[str, Any] | None = None
     ) -> None:
         self.folder = folder
         self.certificates = certificates

@@ -1,11 +1,12 @@
 """Redis: one server, a cluster of three, and a pair watched by a sentinel."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tests.servers.fleet import Fleet
 from tests.servers.ports import ask, free_port
-from tests.servers.process import Server
+from tests.servers.process import Server, ServerFailed
 from tests.servers.programs import redis_server
 
 
@@ -78,9 +79,13 @@ class Sentinel(Server):
     scheme = "redis"
     patience = 15
 
+    def __init__(self, folder: Path, *arguments: Any, orders: Sequence[str]) -> None:
+        super().__init__(folder, *arguments)
+        self._orders = orders
+
     def prepare(self) -> None:
         lines = [f"bind {self.host}", f"port {self.port}", f"dir {self.folder}"]
-        lines += [f"sentinel {what}" for what in self.settings.values()]
+        lines += [f"sentinel {order}" for order in self._orders]
         (self.folder / "sentinel.conf").write_text("\n".join(lines) + "\n")
 
     def command(self) -> list[str]:
@@ -98,13 +103,13 @@ class RedisSentinel(Fleet):
     def __init__(self, folder: Path, *arguments: Any) -> None:
         first = Redis(folder / "first", *arguments)
         second = Redis(folder / "second", *arguments, settings={"replicaof": f"{first.host} {first.port}"})
-        orders = {
-            "monitor": f"monitor {self.service} {first.host} {first.port} 1",
-            "down": f"down-after-milliseconds {self.service} 500",
-            "failover": f"failover-timeout {self.service} 2000",
-        }
+        orders = [
+            f"monitor {self.service} {first.host} {first.port} 1",
+            f"down-after-milliseconds {self.service} 500",
+            f"failover-timeout {self.service} 2000",
+        ]
         self.redis = (first, second)
-        self.sentinel = Sentinel(folder / "sentinel", *arguments, settings=orders)
+        self.sentinel = Sentinel(folder / "sentinel", *arguments, orders=orders)
         super().__init__(first, second, self.sentinel)
 
     @property
@@ -121,16 +126,19 @@ class RedisSentinel(Fleet):
     def primary(self) -> Redis:
         """The one that the sentinel names as primary now."""
         named = ask(self.sentinel.port, f"SENTINEL GET-MASTER-ADDR-BY-NAME {self.service}\r\n".encode())
-        return next(redis for redis in self.redis if f"\r\n{redis.port}\r\n".encode() in named)
+        for redis in self.redis:
+            if f"\r\n{redis.port}\r\n".encode() in named:
+                return redis
+        raise ServerFailed(f"{self.sentinel!r} names no primary of {self.service}:\n{self.sentinel.log()}")
 
     def ready(self) -> bool:
         """Whether one of the two leads, the other follows, and the sentinel knows both."""
         known = ask(self.sentinel.port, f"SENTINEL REPLICAS {self.service}\r\n".encode())
-        roles = [ask(redis.port, b"INFO replication\r\n") for redis in (self.primary, *self.redis)]
+        roles = [ask(redis.port, b"INFO replication\r\n") for redis in self.redis]
         return (
             b"slave-repl-offset" in known
-            and b"role:master" in roles[0]
-            and any(b"master_link_status:up" in role for role in roles)
+            and sum(b"role:master" in role for role in roles) == 1
+            and sum(b"master_link_status:up" in role for role in roles) == 1
         )
 
 

@@ -1,6 +1,7 @@
 """RabbitMQ as the tests start it: with its queues after a restart, logins, TLS, and its command line tool."""
 
 import aio_pika
+import anyio.to_thread
 import pytest
 
 from tests.servers.rabbitmq import RabbitMQ
@@ -14,14 +15,15 @@ async def test_rabbitmq_keeps_confirmed_messages_through_a_kill(rabbitmq_server:
         await channel.declare_queue("kept", durable=True)
         message = aio_pika.Message(b"yes", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
         await channel.default_exchange.publish(message, "kept")
+    await anyio.to_thread.run_sync(rabbitmq_server.write_down_declarations)
     await rabbitmq_server.async_restart(kill=True)
     async with await aio_pika.connect(rabbitmq_server.url) as connection:
         channel = await connection.channel()
         queue = await channel.get_queue("kept")
         async with queue.iterator(timeout=20) as messages:
-            async for message in messages:
-                assert message.body == b"yes"
-                await message.ack()
+            async for received in messages:
+                assert received.body == b"yes"
+                await received.ack()
                 break
 
 

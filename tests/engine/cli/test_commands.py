@@ -175,9 +175,12 @@ def test_version_names_headrace_and_python(headrace: Command) -> None:
         assert result.out.startswith(f"headrace {front.__version__} (Python {python},")
 
 
-def test_help_names_the_environment_variable_of_every_option(headrace: Command) -> None:
+def test_help_names_the_environment_variable_of_every_option(
+    headrace: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "160")
     for command, options in {
-        "run": ["BURST", "DRAIN", "APP_DIR", "CONFIG", "RELOAD", "LOG_FORMAT", "LOG_LEVEL"],
+        "run": ["BURST", "DRAIN", "REQUIRE_HEALTHY", "APP_DIR", "CONFIG", "RELOAD", "LOG_FORMAT", "LOG_LEVEL"],
         "check": ["APP_DIR", "JSON"],
         "graph": ["APP_DIR", "GRAPH_FORMAT", "GRAPH_OUTPUT"],
         "publish": ["APP_DIR", "JSON", "PUBLISH_KEY", "PUBLISH_HEADER"],

@@ -309,3 +309,39 @@ def test_on_a_terminal_a_status_line_shows_while_it_runs_and_is_gone_after(tmp_p
     assert process.wait(30) == 0
     assert shown.rfind(b"\x1b[?25h") > shown.rfind(b"\x1b[?25l")
     assert b"ended" in shown[shown.rfind(b"\x1b[2K") :]
+
+
+OUT_OF_REACH = """
+from headrace import BrokerUnavailable, Memory, Topology
+
+
+
+
+topology = Topology("away")
+memory = Memory()
+
+
+@topology.subscriber(memory.topic("orders"))
+async def work(order: dict) -> None: ...
+
+
+async def away(self):
+    raise BrokerUnavailable("nobody answers at 192.0.2.1")
+
+
+type(memory.topic("orders").source("g")).open = away
+"""
+
+
+def test_a_broker_out_of_reach_is_waited_for_and_ends_the_process_with_69_only_where_asked(
+    process: Command, start: Callable[..., Running], write: Write
+) -> None:
+    write("away.py", OUT_OF_REACH)
+    result = process("run", "away", "--require-healthy", "0.3")
+    assert result.code == 69
+    last = [line for line in map(json.loads, result.err.splitlines()) if line["level"] == "critical"]
+    assert "work: orders: nobody answers at 192.0.2.1" in last[0]["message"]
+    running = start("away:topology")
+    running.until(running.err, "next try in")
+    running.signal(signal.SIGTERM)
+    assert running.end() == 0

@@ -1,0 +1,48 @@
+"""`Reading`: a read that outlives the fetch which began it, so that a cancelled fetch loses nothing."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+
+class Reading(Generic[T]):
+    """At most one read at a time, in a task of its own; whoever waits for it may be cancelled or woken instead."""
+
+    def __init__(self) -> None:
+        self._task: asyncio.Task[T] | None = None
+        self._news = asyncio.Event()
+        self._woken = False
+
+    async def result(self, read: Callable[[], Awaitable[T]]) -> T | None:
+        """What the read under way brings, or else a new one; None where `wake` comes first, and it goes on.
+
+        Raises what the read raises. Cancelled, the next call gets the same read.
+        """
+        task = self._task
+        if task is None:
+            task = self._task = asyncio.ensure_future(read())  # type: ignore[arg-type]  # a coroutine, it is
+            task.add_done_callback(lambda _: self._news.set())
+        while not task.done() and not self._woken:
+            self._news.clear()
+            await self._news.wait()
+        self._woken = False
+        if not task.done():
+            return None
+        self._task = None
+        return task.result()
+
+    def wake(self) -> None:
+        """Let whoever waits have a look at something else."""
+        self._woken = True
+        self._news.set()
+
+    async def stop(self) -> None:
+        """Give up the read under way, and whatever it would have brought."""
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.wait((task,))
+            if not task.cancelled():
+                task.exception()  # seen
