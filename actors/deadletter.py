@@ -20,7 +20,7 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     error = failure.error
     headers: dict[str, str | bytes] = dict(message.headers or {})
     headers |= {
-        f"{DEAD_LETTER_PREFIX}reason": text(error).partition("\n")[0][:500] or type(error).__name__,
+        f"{DEAD_LETTER_PREFIX}reason": _line(text(error))[:500] or type(error).__name__,
         f"{DEAD_LETTER_PREFIX}error-type": type(error).__name__,
         f"{DEAD_LETTER_PREFIX}traceback": _encodable("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]),
         f"{DEAD_LETTER_PREFIX}stage": failure.stage,
@@ -51,6 +51,12 @@ def text(error: BaseException) -> str:
         return _encodable(str(error))
     except Exception as unspeakable:
         return f"its text cannot be had: {type(unspeakable).__name__}"
+
+
+def _line(words: str) -> str:
+    """The first line that says something, without what a header could not carry."""
+    first = next((line for line in words.splitlines() if line.strip()), "").strip()
+    return first if first.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in first)
 
 
 def _encodable(words: str) -> str:

@@ -118,7 +118,9 @@ class Intake:
                     hash(message.lane)
             except Exception as error:
                 self.ledger.reject(message, self.refusal(error), self.stage)
-            except SystemExit as error:
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
                 self.ledger.reject(message, error, self.stage)
             else:
                 hand.append(message)

@@ -32,7 +32,7 @@ class PublishWorker:
         mailbox: Mailbox[Message],
         sink: Sink,
         encoder_of: EncoderOf,
-        unpublishable: Callable[[Any, Exception], Exception],
+        unpublishable: Callable[[Any, BaseException], Exception],
         retries: Retries,
         link: Link,
         counts: Counts,
@@ -125,7 +125,9 @@ class PublishWorker:
                     message.key = key(message)
             except HeadraceError as error:
                 failed.append((at, error))
-            except Exception as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 failed.append((at, self.unpublishable(body, error)))
         for at, reason in reversed(failed):
             self._failed(run.pop(at), reason)

@@ -1,11 +1,12 @@
-"""Stepping through coroutines: `watched` tells each time that one waits, `not_ours` why one was cancelled."""
+"""Stepping through coroutines: `watched` tells each time that one waits, `not_ours` whose fault it is that it ended."""
 
+import asyncio
 from collections.abc import Callable, Coroutine, Generator
 from math import inf
 from types import coroutine
 from typing import Any
 
-from anyio import current_effective_deadline, get_cancelled_exc_class
+from anyio import current_effective_deadline
 
 
 @coroutine
@@ -32,8 +33,25 @@ def watched(call: Coroutine[Any, Any, None], on_wait: Callable[[], object]) -> G
 
 
 def not_ours(error: BaseException) -> bool:
-    """Whether this is a cancellation that nobody here asked for: of some future that was awaited, say.
+    """Whether an error that is no `Exception` is one that nobody who runs this task asked for.
 
-    It says nothing about the actor that it comes up in: for that one it is a failure like any other.
+    The cancellation of some future that was awaited, say, or a panic of an extension module. It says nothing about the
+    actor that it comes up in: for that one it is a failure like any other.
     """
-    return isinstance(error, get_cancelled_exc_class()) and current_effective_deadline() > -inf
+    if isinstance(error, GeneratorExit) or _holds(error, KeyboardInterrupt):
+        return False
+    return not _being_cancelled()
+
+
+def _being_cancelled() -> bool:
+    if current_effective_deadline() == -inf:
+        return True
+    try:
+        task = asyncio.current_task()
+    except RuntimeError:  # another event loop, where nothing but a scope cancels
+        return False
+    return task is not None and task.cancelling() > 0
+
+
+def _holds(error: BaseException, kind: type[BaseException]) -> bool:
+    return isinstance(error, kind) or (isinstance(error, BaseExceptionGroup) and error.subgroup(kind) is not None)

@@ -189,7 +189,9 @@ class Supervisor:
             with child.scope:
                 await child.run(started)
             child.life.move(State.STOPPED if child.life.state is State.STOPPING else State.DONE)
-        except get_cancelled_exc_class() as error:
+        except (Exception, SystemExit) as error:
+            self._crash(child, error)
+        except BaseException as error:
             if child.life.state is not State.STOPPING and not_ours(error):
                 self._crash(child, error)
                 return
@@ -197,8 +199,6 @@ class Supervisor:
                 child.life.move(State.STOPPING)
             child.life.move(State.STOPPED)
             raise
-        except (Exception, SystemExit) as error:
-            self._crash(child, error)
         finally:
             ready.set()
             child.ended.set()

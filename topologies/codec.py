@@ -184,7 +184,11 @@ def _mismatch(body: Any, hint: Any, why: str) -> DecodeError:
 
 def shorten(text: object, limit: int = 160) -> str:
     """One line of at most so many characters: a body is never echoed whole."""
-    line = " ".join(str(text)[: limit * 4].split())
+    try:
+        words = str(text)
+    except Exception as unspeakable:  # an error of the user's own class
+        words = f"its text cannot be had: {type(unspeakable).__name__}"
+    line = " ".join(words[: limit * 4].split())
     return line if len(line) <= limit else line[: limit - 1] + "…"
 
 
@@ -243,6 +247,6 @@ def encoder_of(kind: type) -> Callable[[Any], bytes | None]:
     return _encoders[kind]
 
 
-def unpublishable(body: Any, error: Exception) -> TypeError:
+def unpublishable(body: Any, error: BaseException) -> TypeError:
     """What `encode` raises where what is behind it raised this."""
     return TypeError(f"a body of type {type(body).__name__} cannot be published: {shorten(error)}")

@@ -112,13 +112,71 @@ def connection(options: KafkaOptions) -> dict[str, Any]:
 
 
 async def end(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient) -> None:
-    """End a client in good order; cut off one that does not end in time, because its server does not answer."""
+    """End a client in good order; one that does not manage to, because its server does not answer, is cut off."""
     ending = asyncio.ensure_future(client.close() if isinstance(client, AIOKafkaAdminClient) else client.stop())
     try:
         await asyncio.wait((ending,), timeout=GOODBYE)
     finally:
-        if not ending.done():
-            _cut_off(client)
-            ending.cancel()
-        else:
-            _log(ending)
+        if not ending.done() or ending.cancelled() or ending.exception() is not None:
+            cut_off(client, ending)
+
+
+def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *tasks: Any) -> None:
+    """End a client at once: nothing more is sent, and nobody is told.
+
+    aiokafka has no such thing, and a consumer that is merely forgotten goes on with its heartbeats and keeps its
+    partitions, a producer goes on publishing.
+    """
+    client._closed = True
+    going: list[Any] = [*tasks]
+    inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
+    if isinstance(client, AIOKafkaProducer):
+        going.append(client._sender.sender_task)
+    elif isinstance(client, AIOKafkaConsumer):
+        for part in (client._coordinator, client._fetcher):
+            found = vars(part).values() if part is not None else ()
+            going += [each for each in found if isinstance(each, asyncio.Task)]
+            going += getattr(part, "_pending_tasks", ())
+    going.append(inner._sync_task)
+    for task in going:
+        if task is not None:
+            _cancel(task)
+    for held in list(inner._conns.values()):
+        held.close()
+
+
+def _cancel(task: "asyncio.Task[Any]") -> None:
+    """Cancel a task that may first wait for others of its own when it is cancelled."""
+
+    def again() -> None:
+        if not task.done():
+            task.cancel()
+            loop.call_later(0.05, again)
+
+    loop = task.get_loop()
+    task.add_done_callback(lambda done: done.cancelled() or done.exception())
+    again()
+
+
+def _ms(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def _arguments(kind: type) -> set[str]:
+    return set(inspect.signature(kind).parameters)
+
+
+def _passed_on(options: KafkaOptions, kind: type) -> dict[str, Any]:
+    if not options.client:
+        return {}
+    takes = _arguments(kind)
+    return {name: value for name, value in options.client.items() if name in takes}
+
+
+def _without_logins(record: logging.LogRecord) -> bool:
+    """Keep the password out of the log, where aiokafka puts whole requests on level DEBUG."""
+    shown = record.args if isinstance(record.args, tuple) else ()
+    return not any(type(each).__name__.startswith("Sasl") for each in shown)
+
+
+logging.getLogger("aiokafka.conn").addFilter(_without_logins)

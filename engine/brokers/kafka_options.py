@@ -1,9 +1,9 @@
 """What a Kafka client is told: one frozen model, filled from keywords or from a URL."""
 
-import ssl
 from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
+from ssl import SSLContext, create_default_context
 from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -33,7 +33,7 @@ class KafkaOptions(BaseModel):
     servers: tuple[str, ...]
     client_id: str = "headrace"
     security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] | None = None
-    ssl: ssl.SSLContext | None = Field(default=None, repr=False)
+    ssl: SSLContext | None = Field(default=None, repr=False)
     cafile: Path | None = None
     certfile: Path | None = None
     keyfile: Path | None = None
@@ -121,13 +121,13 @@ class KafkaOptions(BaseModel):
         login = self.user is not None or self.sasl_mechanism is not None
         return {(0, 0): "PLAINTEXT", (1, 0): "SSL", (0, 1): "SASL_PLAINTEXT", (1, 1): "SASL_SSL"}[tls, login]
 
-    def context(self) -> ssl.SSLContext | None:
+    def context(self) -> SSLContext | None:
         """What TLS is spoken with; None for none. Reads files: `OSError` where that fails."""
         if not self.protocol.endswith("SSL"):
             return None
         if self.ssl is not None:
             return self.ssl
-        context = ssl.create_default_context(cafile=self.cafile)
+        context = create_default_context(cafile=self.cafile)
         if self.certfile is not None:
             secret = self.keyfile_password
             context.load_cert_chain(self.certfile, self.keyfile, secret.get_secret_value() if secret else None)

@@ -1,6 +1,7 @@
 """`Confirms`: which publications of a channel the server has taken over, and the runs that wait for it. Pure."""
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 
 class Run:
@@ -8,44 +9,57 @@ class Run:
 
     __slots__ = ("failures", "left")
 
-    def __init__(self) -> None:
+    def __init__(self, failures: dict[int, Exception]) -> None:
         self.left = 0
-        self.failures: dict[int, Exception] = {}
+        self.failures = failures
+
+
+class Publication(NamedTuple):
+    """One message on its way, and all that a returned message may be told by."""
+
+    run: Run
+    index: int
+    id: str
+    route: tuple[str, str]
+    body: bytes
 
 
 class Confirms:
-    """Numbers publications as the server does, from 1 for each channel, and notes what becomes of them."""
+    """Numbers publications as the server does, from 1 in each channel, and notes what becomes of them."""
 
-    __slots__ = ("_lowest", "_next", "_runs")
+    __slots__ = ("_lowest", "_next", "_waiting")
 
     def __init__(self) -> None:
         self._next = 1
         self._lowest = 1
-        self._runs: dict[int, tuple[Run, int]] = {}
+        """What is below has been confirmed by a frame that stood for many."""
+        self._waiting: dict[int, Publication] = {}
 
     def __len__(self) -> int:
-        return len(self._runs)
+        return len(self._waiting)
 
-    def add(self, run: Run, index: int) -> None:
-        """The message at that index of the run was published, after all others."""
-        self._runs[self._next] = run, index
+    def add(self, publication: Publication) -> None:
+        """It is sent, after all others."""
+        self._waiting[self._next] = publication
         self._next += 1
-        run.left += 1
+        publication.run.left += 1
 
-    def confirm(self, tag: int, multiple: bool, error: Exception | None) -> None:
-        """The server has taken over that publication, or with `multiple` all up to it; or with an error refused to."""
+    def confirm(self, tag: int, multiple: bool, error: Exception | None = None) -> None:
+        """The server has taken over that publication, with `multiple` all up to it; or, with an error, refused to."""
         tags: Iterable[int] = (tag,)
         if multiple:
-            tags = range(self._lowest, min(tag, self._next - 1) + 1)
-            self._lowest = max(self._lowest, tag + 1)
+            # Nought stands for all there are.
+            tags = range(self._lowest, min(tag or self._next, self._next - 1) + 1)
+            self._lowest = max(self._lowest, tags.stop)
         for each in tags:
-            found = self._runs.pop(each, None)
+            found = self._waiting.pop(each, None)
             if found is not None:
-                run, index = found
-                run.left -= 1
+                found.run.left -= 1
                 if error is not None:
-                    run.failures.setdefault(index, error)
+                    found.run.failures.setdefault(found.index, error)
 
-    def waiting(self) -> Iterable[tuple[Run, int]]:
-        """The runs and indices of what is unconfirmed, in the order it was published."""
-        return self._runs.values()
+    def give_back(self, id: str | None, route: tuple[str, str], body: bytes, error: Exception) -> None:
+        """That message has nowhere to go. Should several look the same, all are refused: rather twice than never."""
+        for each in self._waiting.values():
+            if each.id == id and each.route == route and each.body == body:
+                each.run.failures[each.index] = error

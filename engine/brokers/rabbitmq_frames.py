@@ -240,14 +240,9 @@ def short(value: str) -> bytes:
 
 
 def table(headers: Mapping[str, str | bytes]) -> bytes:
-    """The fields of a table, without its length: text as text, bytes that are no UTF-8 as bytes."""
+    """The fields of a table, without its length. Bytes are those that are no UTF-8: the others have become text."""
     parts = []
     for name, value in headers.items():
-        kind, data = b"S", value if isinstance(value, bytes) else value.encode()
-        if isinstance(value, bytes):
-            try:
-                value.decode()
-            except UnicodeDecodeError:
-                kind = b"x"
+        kind, data = (b"S", value.encode()) if isinstance(value, str) else (b"x", value)
         parts += (short(name), kind, _U32.pack(len(data)), data)
     return b"".join(parts)

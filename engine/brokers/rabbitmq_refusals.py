@@ -35,6 +35,14 @@ def closed(what: object, said: str) -> BrokerError:
     return BrokerRefused(f"{told}; {remedy}")
 
 
+def returned(what: object, said: str, exchange: str, routing_key: str) -> BrokerError:
+    """The error for a message that was published and has nowhere to go."""
+    place = f"exchange {exchange!r} has none for the routing key {routing_key!r}" if exchange else repr(routing_key)
+    return BrokerError(
+        f"{what!r}: no queue takes it ({said}): {place}; bind a queue, or publish with mandatory=False what may get lost"
+    )
+
+
 def not_let_in(where: str, said: str) -> BrokerError:
     """The error for a connection that the server has ended: a login refused, or else something that may pass."""
     told = f"RabbitMQ at {where}: the server said: {said}"

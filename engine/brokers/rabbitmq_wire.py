@@ -5,7 +5,9 @@ writing their frames behind one another to the transport that both have.
 """
 
 import asyncio
+import re
 import ssl
+import sys
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -22,6 +24,7 @@ from engine.brokers.rabbitmq_tap import Listener, Tap
 T = TypeVar("T")
 CLOSING = 2.0
 """Seconds that saying goodbye may take."""
+_LIMIT = re.compile(r"larger than .*max size (\d+)")
 _FRAME = 131_072
 """Bytes of a frame where the server sets no limit."""
 
@@ -34,6 +37,8 @@ class Wire:
         self.options = options
         self.lost: asyncio.Future[BrokerError] = loop.create_future()
         """Done with the reason when the connection is gone."""
+        self.max_size = sys.maxsize
+        """The longest body that the server takes, as far as it has told."""
         self._tap = Tap(loop, self._ended)
         self._protocol = asyncio.StreamReaderProtocol(self._tap, loop=loop)
         self._connection: aiormq.Connection
@@ -126,11 +131,28 @@ class Wire:
         return self._connection.connection_tune.frame_max or _FRAME
 
     @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self.writer.transport.get_write_buffer_size()
+
+    async def drain(self) -> None:
+        """Wait until little of it is left."""
+        try:
+            await self.writer.drain()
+        except OSError:
+            pass  # the connection is lost, which is told elsewhere
+
+    @property
     def version(self) -> tuple[int, ...]:
         """The server's version; (0,) for one that does not tell."""
         told = self._connection.server_properties.get("version")
         numbers = str(told).split("-")[0].split(".")
         return tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else (0,)
+
+    def learn(self, said: str) -> None:
+        """Note a limit that the server has told of when it closed a channel over it."""
+        if found := _LIMIT.search(said):
+            self.max_size = int(found[1])
 
     def lose(self, why: str) -> None:
         """Give the connection up."""

@@ -1,8 +1,8 @@
 """`Redis`: streams with consumer groups, lists, and pub/sub channels, on redis-py."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, fields
+from typing import Any, cast
 from uuid import uuid4
 
 from actors import Capabilities, Message, TopologyError
@@ -22,6 +22,8 @@ LIST = Capabilities(persistent=True, replies=True)
 """What a list can do."""
 CHANNEL = Capabilities(groups=True, redelivery=False, replies=True)
 """What pub/sub can do: at most once, and to those who listen at that moment."""
+INBOXES = Capabilities(redelivery=False)
+"""What an inbox can do: nobody but the one who asked reads it, once."""
 
 
 class Redis(Enterable):
@@ -88,16 +90,168 @@ class _Endpoint(Reachable):
     @property
     def options(self) -> Mapping[str, Any]:
         """What was declared beside the name."""
-        return self._declared()
+        declared = fields(cast(Any, self))[2:]
+        given = {field.name: getattr(self, field.name) for field in declared}
+        return {field.name: given[field.name] for field in declared if given[field.name] != field.default}
 
     def reply_to(self, destination: str) -> "RedisInbox":
         """The list of that name, which expires."""
         return RedisInbox(self.broker, destination)
 
-    def _declared(self) -> Mapping[str, Any]:
-        return {}
-
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())
         kind = type(self).__name__.removeprefix("Redis").lower()
         return f"{self.broker!r}.{kind}({self.name!r}{options})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisStream(_Endpoint):
+    """A stream, as a value."""
+
+    broker: Redis
+    name: str
+    group: str | None = None
+    start: Start = "earliest"
+    maxlen: int | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return STREAM
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every stream that is trimmed alike."""
+        return RedisStream, self.maxlen
+
+    def source(self, group: str, bound: int = 256) -> StreamSource:
+        """A new source, for the group that the endpoint names or else for this one."""
+        return StreamSource(self.broker.target, Subscription(self.name, self.group or group, self.start))
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other stream."""
+        trim = () if self.maxlen is None else ("MAXLEN", "~", self.maxlen)
+
+        def encode(message: Message) -> bytes:
+            return pack(("XADD", message.destination, *trim, "*", *fields_of(message)))
+
+        return RedisSink(self.broker.target, self.name, encode, "stream")
+
+    def dead_letter(self) -> "RedisStream":
+        """The stream `{name}.dead`."""
+        return RedisStream(self.broker, f"{self.name}.dead")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisList(_Endpoint):
+    """A list, as a value."""
+
+    broker: Redis
+    name: str
+    push: Side = "right"
+    plain: bool = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return LIST
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every list that is filled alike."""
+        return RedisList, self.push, self.plain
+
+    def source(self, group: str, bound: int = 256) -> ListSource:
+        """A new source; lists have no groups."""
+        return ListSource(self.broker.target, self.name, self.push, self.plain)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other list."""
+        command, plain = "RPUSH" if self.push == "right" else "LPUSH", self.plain
+
+        def encode(message: Message) -> bytes:
+            return pack((command, message.destination, value_of(message, plain)))
+
+        return RedisSink(self.broker.target, self.name, encode, "list")
+
+    def dead_letter(self) -> "RedisList":
+        """The list `{name}.dead`."""
+        return RedisList(self.broker, f"{self.name}.dead")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisChannel(_Endpoint):
+    """A pub/sub channel or a pattern, as a value."""
+
+    broker: Redis
+    name: str
+    plain: bool = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return CHANNEL
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every channel."""
+        return RedisChannel, self.plain
+
+    def source(self, group: str, bound: int = 256) -> ChannelSource:
+        """A new source; each gets every message."""
+        return ChannelSource(self.broker.target, self.name)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other channel."""
+        plain = self.plain
+
+        def encode(message: Message) -> bytes:
+            return pack(("PUBLISH", message.destination, value_of(message, plain)))
+
+        return RedisSink(self.broker.target, self.name, encode)
+
+    def dead_letter(self) -> RedisStream:
+        """The stream `{name}.dead`: on a channel that nobody listens to a dead letter would be lost."""
+        return RedisStream(self.broker, f"{self.name}.dead")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisInbox(_Endpoint):
+    """A list for the answers to requests. It goes when its source is closed, or after `reply_expiry` seconds."""
+
+    broker: Redis
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return INBOXES
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every inbox."""
+        return RedisInbox
+
+    def source(self, group: str, bound: int = 256) -> InboxSource:
+        """A new source."""
+        return InboxSource(self.broker.target, self.name)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other inbox."""
+        expiry = round(self.broker.target.options.reply_expiry * 1000)
+
+        def encode(message: Message) -> bytes:
+            name = message.destination
+            return pack(("RPUSH", name, value_of(message))) + pack(("PEXPIRE", name, expiry))
+
+        return RedisSink(self.broker.target, self.name, encode, answers=2)
+
+    def dead_letter(self) -> RedisStream:
+        """The stream `{name}.dead`."""
+        return RedisStream(self.broker, f"{self.name}.dead")
+
+
+def _named(kind: str, name: str) -> str:
+    if not name or not isinstance(name, str):
+        raise TopologyError(f"{kind}({name!r})", remedy="write a name")
+    return name

@@ -134,6 +134,12 @@ def again(value: bytes, attempt: int) -> bytes:
     return b"headrace1 %b\n%b" % (json.dumps(told | {"attempt": attempt}).encode(), raw)
 
 
+def attempt_of(value: bytes) -> int:
+    """Which delivery of a list's value this is."""
+    counted = _split(value)[0].get("attempt")
+    return counted if type(counted) is int and counted > 0 else 1
+
+
 def element(source: str, value: bytes, attempt: int | None = None) -> Message:
     """The message that a value of a list or channel is."""
     told, raw = _split(value)
@@ -151,8 +157,7 @@ def element(source: str, value: bytes, attempt: int | None = None) -> Message:
         origin.id, origin.correlation_id = _text(told.get("id")), _text(told.get("correlation-id"))
         key, reply_to = _unpacked(told.get("key")), _text(told.get("reply-to"))
         headers = {name: text for name, given in _items(told) if (text := _unpacked(given)) is not None}
-        counted = told.get("attempt")
-        attempt = attempt or (counted if type(counted) is int and counted > 0 else 1)
+        attempt = attempt or attempt_of(value)
     made = Message(None, raw=body, key=key, headers=headers, attempt=attempt or 1, reply_to=reply_to, origin=origin)
     return made
 

@@ -568,8 +568,13 @@ async def test_cancelled_while_giving_up_it_still_stops_in_order(play):
 
     children = [play.child("a"), play.child("b"), play.child("c", stop=stop)]
     supervisor = play.over(children, Supervision(intensity=0))
+
+    async def run():
+        with pytest.raises(IntensityExceeded):
+            await supervisor.run()
+
     async with create_task_group() as tasks:
-        tasks.start_soon(supervisor.run)
+        tasks.start_soon(run)
         await quiet()
         play.so_far()
         play.crash("a")

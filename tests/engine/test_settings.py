@@ -21,6 +21,7 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
     assert read(tmp_path).model_dump() == {
         "burst": False,
         "drain": 25.0,
+        "require_healthy": None,
         "reload": False,
         "log_format": "auto",
         "log_level": "info",
