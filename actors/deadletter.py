@@ -9,7 +9,7 @@ from actors.receipt import Receipt
 
 DEAD_LETTER_PREFIX = "headrace-"
 TRACEBACK_LIMIT = 4000
-"""Characters of a traceback that are kept: the end of it, where the error is."""
+"""Characters of a traceback that are kept: half of them where it begins, half where it ends."""
 
 
 def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Message:
@@ -22,7 +22,7 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     headers |= {
         f"{DEAD_LETTER_PREFIX}reason": _line(text(error))[:500] or type(error).__name__,
         f"{DEAD_LETTER_PREFIX}error-type": type(error).__name__,
-        f"{DEAD_LETTER_PREFIX}traceback": _encodable("".join(traceback.format_exception(error))[-TRACEBACK_LIMIT:]),
+        f"{DEAD_LETTER_PREFIX}traceback": _traceback(error),
         f"{DEAD_LETTER_PREFIX}stage": failure.stage,
         f"{DEAD_LETTER_PREFIX}attempts": str(failure.attempts),
         f"{DEAD_LETTER_PREFIX}first-failure": _moment(failure.first),
@@ -57,6 +57,15 @@ def _line(words: str) -> str:
     """The first line that says something, without what a header could not carry."""
     first = next((line for line in words.splitlines() if line.strip()), "").strip()
     return first if first.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in first)
+
+
+def _traceback(error: BaseException) -> str:
+    try:
+        words = _encodable("".join(traceback.format_exception(error)))
+    except Exception as unspeakable:
+        return f"it cannot be had: {type(unspeakable).__name__}"
+    half = TRACEBACK_LIMIT // 2
+    return words if len(words) <= TRACEBACK_LIMIT else f"{words[: half - 3]}\n…\n{words[-half:]}"
 
 
 def _encodable(words: str) -> str:

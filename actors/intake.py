@@ -7,6 +7,7 @@ from anyio import CancelScope, Event
 from anyio.lowlevel import checkpoint
 
 from actors.backoff import Link
+from actors.deadletter import text
 from actors.errors import DecodeError
 from actors.ledger import Ledger
 from actors.mailbox import Mailbox
@@ -117,7 +118,8 @@ class Intake:
                     message.lane = lane(message)
                     hash(message.lane)
             except Exception as error:
-                self.ledger.reject(message, self.refusal(error), self.stage)
+                of_key = message.body is not None and not isinstance(error, DecodeError)
+                self.ledger.reject(message, _keyless(error) if of_key else self.refusal(error), self.stage)
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
@@ -126,3 +128,10 @@ class Intake:
                 hand.append(message)
             if message.attempt > 1:
                 self.ledger.counts.redelivered += 1
+
+
+def _keyless(error: Exception) -> DecodeError:
+    """What is wrong with a message whose body was decoded, and has no key to keep its order by."""
+    refused = DecodeError(f"its key cannot be told: {type(error).__name__}: {text(error)}")
+    refused.__cause__ = error
+    return refused

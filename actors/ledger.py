@@ -3,7 +3,7 @@
 Acts for a whole run at once: dead letters are published and confirmed first, then the source settles in one call.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from logging import Logger, LoggerAdapter
 from time import time
 from typing import Any
@@ -68,15 +68,13 @@ class Ledger:
         self._mixed = False
         """The same, of the run that is being settled."""
 
-    def issue(self, run: Iterable[Message]) -> None:
+    def issue(self, run: Sequence[Message]) -> None:
         """Give each message a receipt that this ledger will settle."""
-        now = self.clock.now()
-        issued = []
+        now, opened = self.clock.now(), self.open
         for message in run:
             receipt = message.receipt = Receipt(self, message, now)
-            issued.append(receipt)
-        self.open.update(dict.fromkeys(issued))
-        self.counts.received += len(issued)
+            opened[receipt] = None
+        self.counts.received += len(run)
 
     def complete(self, receipt: Receipt) -> None:
         """Told by a receipt when its last branch is settled."""
@@ -147,8 +145,9 @@ class Ledger:
         self.counts.settled += done
         self.counts.returned += returned
         self.latency.add(self.clock.now() - run[0].since)
+        opened = self.open
         for receipt in run:
-            del self.open[receipt]
+            del opened[receipt]
             receipt.message = None  # a message and its receipt are a cycle: let both go at once
 
     async def _bury(self, dead: Sequence[Receipt]) -> None:

@@ -128,4 +128,5 @@ class Retries:
         timer.cancel()
         for message in messages:
             message.receipt.give_back()
+        for message in messages:
             self.mailbox.abandon(message)

@@ -1,4 +1,4 @@
-"""Stepping through coroutines: `watched` tells each time that one waits, `not_ours` whose fault it is that it ended."""
+"""Stepping through coroutines: `watched` tells each time that one waits, `not_ours` whether its end was asked for."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator

@@ -9,7 +9,7 @@ from logging import Logger, LoggerAdapter
 from random import random
 from typing import Any
 
-from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio import CancelScope, Event, create_task_group, move_on_after
 from anyio.abc import TaskGroup
 
 from actors.actor import Life, State

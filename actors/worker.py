@@ -29,6 +29,8 @@ RUN = 256
 """The most messages that a worker takes at once."""
 SLICE = 0.005
 """Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
+STRIDE = 16
+"""Messages after which it looks how long it has taken."""
 
 FAREWELL = 4.0
 """Seconds that an actor's `on_stop` may take; less than what a supervisor gives its children."""
@@ -143,23 +145,28 @@ class Worker:
         self._waited = False
         began = self.busy_since = perf_counter()
         while hands:
-            message = hands.popleft()
-            try:
-                pass_on(message, await invoke(message))
-                handled.append(message)
-            except (Crash, SystemExit) as crash:
-                self._crashed(message, crash)
-                raise
-            except Exception as error:
-                self._failed(message, error)
-            except BaseException as error:
-                if not_ours(error):
+            for _ in range(STRIDE):
+                if not hands:
+                    break
+                message = hands.popleft()
+                try:
+                    pass_on(message, await invoke(message))
+                    handled.append(message)
+                except (Crash, SystemExit) as crash:
+                    self._crashed(message, crash)
+                    raise
+                except Exception as error:
                     self._failed(message, error)
-                    continue
-                hands.appendleft(message)
+                except BaseException as error:
+                    if not_ours(error):
+                        self._failed(message, error)
+                        continue
+                    hands.appendleft(message)
+                    self._put_back()
+                    self.busy_since = None
+                    raise
+            if perf_counter() - began > SLICE:
                 self._put_back()
-                self.busy_since = None
-                raise
         self._pace(perf_counter() - began)
 
     def _on_wait(self) -> None:

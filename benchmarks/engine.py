@@ -221,7 +221,7 @@ def resident() -> float:
 
 
 def main(
-    messages: Annotated[int, typer.Option(help="Messages a contender and round.")] = 100_000,
+    messages: Annotated[int, typer.Option(help="Messages a contender and round.")] = 200_000,
     rounds: Annotated[int, typer.Option(help="Rounds; each figure is a median over them.")] = 5,
     flat: Annotated[int, typer.Option(help="Messages to watch the memory over; 0 leaves it out.")] = 0,
     collector: Annotated[

@@ -34,7 +34,7 @@ from actors import (
     to_all,
 )
 from engine.sinks import OnDemand, Replies
-from topologies import Graph, Stage, Workers, encoder_of, refusal, unpublishable
+from topologies import Graph, Settings, Stage, Workers, encoder_of, refusal, unpublishable
 
 Logger = LoggerAdapter[Any]
 REPLIES = "replies"
@@ -227,7 +227,7 @@ class Assembly:
         codec = stage.handler.codec
         decode = (codec and codec.direct) or stage.handler.decode
         ledgers, intakes = [], []
-        bound = self._bound(stage)
+        bound = self._bound(stage) if stage.sources else 0
         for endpoint in stage.sources:
             source = self.connect.source(endpoint, f"{self.graph.name}.{stage.name}", bound)
             ledger = Ledger(
@@ -251,7 +251,7 @@ class Assembly:
             reached.update(new)
             names.extend(new)
         settings = [self.graph.stage(name).settings for name in names]
-        return sum(each.mailbox + max(min(RUN, each.mailbox), sizes(each.max_workers)[1]) for each in settings)
+        return sum(each.mailbox + max(min(RUN, each.mailbox), _at_work(each)) for each in settings)
 
     def _replies(self, stage: Stage, ledgers: list[Ledger]) -> Running | None:
         """A publisher of answers, where a source of this stage may bring questions."""
@@ -280,6 +280,11 @@ def _mailbox(stage: Stage, topology: str) -> Mailbox[Message]:
     if stage.lane is None:
         return Mailbox(capacity, name)
     return Lanes(capacity, name, sizes(stage.settings.max_workers)[0] if _sticky(stage) else 1)
+
+
+def _at_work(settings: Settings) -> int:
+    """How many messages all workers of a stage can be at once at."""
+    return sizes(settings.max_workers)[1] * (settings.batch.size if settings.batch is not None else 1)
 
 
 def sizes(workers: Workers) -> tuple[int, int]:

@@ -5,7 +5,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from logging import getLogger
 from typing import Any
 
-from anyio import CancelScope, Event, create_task_group, move_on_after, sleep
+from anyio import CancelScope, Event, create_task_group, move_on_after, sleep, sleep_forever
 
 from actors import (
     BrokerError,
@@ -109,15 +109,16 @@ class Engine:
 
     async def _drain_when_asked(self) -> None:
         await self._draining.wait()
-        await self.started.wait()
         logger.info("draining: at most %g s", self.patience)
         until = self.clock.now() + self.patience
-        for running in self.running:
-            running.retries.drain(until)
-        for assembly in self.assemblies:
-            for intake in assembly.intakes:
-                intake.stop()
-        await sleep(self.patience)
+        with move_on_after(self.patience):
+            await self.started.wait()
+            for running in self.running:
+                running.retries.drain(until)
+            for assembly in self.assemblies:
+                for intake in assembly.intakes:
+                    intake.stop()
+            await sleep_forever()
         self._late = True
         assert self._root is not None
         await self._root.stop()

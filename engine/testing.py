@@ -8,7 +8,7 @@ from anyio import Event, create_task_group, fail_after, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from actors import DEAD_LETTER_PREFIX, Endpoint, Message, Sink, Source, VirtualClock
+from actors import DEAD_LETTER_PREFIX, DecodeError, Endpoint, Message, Sink, Source, VirtualClock
 from engine.brokers import Memory, MemoryTopic
 from engine.engine import Engine
 from topologies import Graph, Topology, codec, guess
@@ -36,7 +36,13 @@ class Harness:
         self._tasks = create_task_group()
         await self._tasks.__aenter__()
         self._tasks.start_soon(self._run)
-        await self.engine.started.wait()
+        try:
+            await self.engine.started.wait()
+        except BaseException as error:
+            await self.__aexit__(type(error), error, error.__traceback__)
+            raise
+        if self._ended.is_set():
+            await self.__aexit__(None, None, None)  # raises what it could not start for
         return self
 
     async def __aexit__(
@@ -135,11 +141,11 @@ class Harness:
     def messages(self, endpoint: Endpoint) -> list[Message]:
         """What was published to an endpoint, in order, with key and headers.
 
-        Bodies are decoded as the type that the endpoint's publisher takes; where none is known, from JSON if they are
+        Bodies are decoded as the type that the endpoint's publisher takes; what is none of it, from JSON if they are
         that, else they are text, else bytes.
         """
         hint = self._type_at(endpoint)
-        return _decoded(self._memory(endpoint).messages(endpoint.name), guess if hint is Any else codec(hint).decode)
+        return _decoded(self._memory(endpoint).messages(endpoint.name), guess if hint is Any else _or_guess(hint))
 
     def published(self, endpoint: Endpoint) -> list[Any]:
         """The bodies that were published to an endpoint, in order, decoded as `messages` has them."""
@@ -209,6 +215,19 @@ def _from(letter: Message, endpoint: Endpoint) -> bool:
     headers = letter.headers or {}
     origin = [headers.get(f"{DEAD_LETTER_PREFIX}origin-{what}") for what in ("broker", "destination")]
     return origin == [endpoint.broker.system, endpoint.name]
+
+
+def _or_guess(hint: Any) -> Callable[[bytes], Any]:
+    """Decode as that type, and what is none of it by what it looks like: a router may send another body."""
+    decode = codec(hint).decode
+
+    def either(raw: bytes) -> Any:
+        try:
+            return decode(raw)
+        except DecodeError:
+            return guess(raw)
+
+    return either
 
 
 def _decoded(messages: Iterable[Message], decode: Callable[[bytes], Any]) -> list[Message]:

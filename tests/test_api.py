@@ -3,6 +3,7 @@
 The brokers of the first modules have names of their own, as servers would; they are embedded all the same.
 """
 
+import asyncio
 import logging
 import threading
 from collections.abc import AsyncIterator, Iterator
@@ -19,11 +20,13 @@ from headrace import (
     BatchError,
     Context,
     Crash,
+    DecodeError,
     Depends,
     Drop,
     Engine,
     Harness,
     Header,
+    IntensityExceeded,
     Logger,
     Memory,
     Message,
@@ -365,6 +368,46 @@ async def test_several_sources_and_stacked_decorators_feed_one_function() -> Non
     assert sorted(stage.name for stage in topology.graph().stages) == ["greet", "greet-2"]
 
 
+async def test_a_future_that_was_cancelled_by_somebody_else_is_a_failure_of_the_message_that_awaits_it() -> None:
+    topology = Topology("cancelled")
+
+    @topology.publisher(kafka.topic("out"))
+    @topology.subscriber(rabbit.queue("in"))
+    async def wait(number: int) -> int:
+        if number == 1:
+            future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            future.cancel()
+            await future
+        return number
+
+    async with Harness(topology) as harness:
+        for number in (1, 2):
+            await harness.publish(rabbit.queue("in"), number)
+        await harness.settle()
+        assert harness.published(kafka.topic("out")) == [2]
+        (letter,) = harness.dead_letters(rabbit.queue("in"))
+        assert (letter.body, (letter.headers or {})["headrace-error-type"]) == (1, "CancelledError")
+
+
+async def test_what_is_raised_in_a_task_group_of_the_handler_counts_as_if_raised_by_the_handler() -> None:
+    topology = Topology("groups")
+
+    @topology.subscriber(rabbit.queue("in"), retry=Retry(attempts=5))
+    async def two_at_once(number: int) -> None:
+        async def refuse() -> None:
+            raise Reject("not this one")
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(refuse)
+
+    async with Harness(topology) as harness:
+        await harness.publish(rabbit.queue("in"), 1)
+        await harness.settle()
+        (letter,) = harness.dead_letters(rabbit.queue("in"))
+        assert (letter.headers or {})["headrace-reason"] == "not this one"
+        assert (letter.headers or {})["headrace-attempts"] == "1"
+
+
 # -- results ------------------------------------------------------------------------------------------------------
 
 
@@ -475,6 +518,21 @@ async def test_a_batch_comes_with_its_messages_and_only_those_named_in_the_error
         assert (letter.key, (letter.headers or {})["headrace-reason"]) == ("k1", "m1 is negative")
 
 
+async def test_a_large_batch_has_room_without_a_mailbox_being_asked_for() -> None:
+    topology = Topology("batches")
+
+    @topology.publisher(kafka.topic("sizes"))
+    @topology.subscriber(kafka.topic("metrics"), batch=Batch(size=500, wait=0.2), max_workers=4)
+    async def count(metrics: list[Metric]) -> int:
+        return len(metrics)
+
+    async with Harness(topology) as harness:
+        for number in range(1100):
+            await harness.publish(kafka.topic("metrics"), Metric(name="cpu", value=number))
+        await harness.settle()
+        assert sorted(harness.published(kafka.topic("sizes"))) == [100, 500, 500]
+
+
 # -- actors with state ----------------------------------------------------------------------------------------------
 
 
@@ -542,7 +600,7 @@ async def test_too_many_crashes_and_the_supervisor_gives_up() -> None:
 
     async with memory:
         await memory.topic("in").publish("x")
-        with pytest.raises(Exception, match="gave up after more than 2 restarts in 60 s"):
+        with pytest.raises(IntensityExceeded, match="gave up after more than 2 restarts in 60 s"):
             await Engine(topology.graph()).run(burst=True)
     assert memory.statistics().topics["in"].groups["hopeless.crash"].held == 0
 
@@ -724,3 +782,74 @@ async def test_publishing_and_asking_from_outside() -> None:
         engine.drain()
     assert [each.key for each in memory.messages("asked")] == ["a", None]
     assert len(memory.messages("price.dead")) == 1
+
+
+async def test_a_reply_is_what_its_bytes_are_unless_a_type_is_named() -> None:
+    memory, topology = Memory(), Topology("replies")
+
+    @topology.subscriber(memory.topic("echo"))
+    def echo(body: bytes) -> bytes:
+        return body
+
+    engine = Engine(topology.graph())
+    async with memory, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run)
+        for body, expected in ((b'{"a":1}', {"a": 1}), (b"text", "text"), (b"\xff", b"\xff")):
+            reply = await memory.topic("echo").request(body, timeout=3)
+            assert reply.body == expected
+        with pytest.raises(DecodeError, match="the reply of"):
+            await memory.topic("echo").request(b"text", timeout=3, returns=int)
+        engine.drain()
+
+
+# -- the Harness itself -----------------------------------------------------------------------------------------------
+
+
+async def test_what_goes_wrong_in_a_test_or_in_its_topology_reaches_the_test_as_it_is() -> None:
+    topology = Topology("broken")
+
+    @topology.lifespan
+    async def resources(context: dict[str, Any]) -> AsyncIterator[None]:
+        raise OSError("no database")
+        yield
+
+    @topology.subscriber(rabbit.queue("in"))
+    async def take(body: str) -> None: ...
+
+    with pytest.raises(OSError, match="no database"):
+        async with Harness(topology) as harness:
+            await harness.settle()
+    with pytest.raises(ZeroDivisionError):
+        async with Harness(shortest):
+            raise ZeroDivisionError
+
+
+async def test_a_test_that_leaves_while_a_retry_waits_does_not_wait_for_it_in_real_time() -> None:
+    topology = Topology("leaving")
+    tries: list[int] = []
+
+    @topology.subscriber(rabbit.queue("in"), retry=Retry(attempts=2, first=3, jitter=0))
+    async def fail(body: str) -> None:
+        tries.append(1)
+        raise ValueError(body)
+
+    async with Harness(topology) as harness:
+        await harness.publish(rabbit.queue("in"), "x")
+        await harness.advance(1)
+        assert len(tries) == 1
+    assert len(tries) == 2
+
+
+async def test_dead_letters_of_a_source_are_found_wherever_its_stages_put_them() -> None:
+    topology = Topology("graves")
+
+    @topology.subscriber(rabbit.queue("one"), rabbit.queue("two"), dead_letter=kafka.topic("grave"))
+    async def fail(body: str) -> None:
+        raise ValueError(body)
+
+    async with Harness(topology) as harness:
+        for name in ("one", "two"):
+            await harness.publish(rabbit.queue(name), f"in {name}")
+        await harness.settle()
+        assert [letter.body for letter in harness.dead_letters(rabbit.queue("one"))] == ["in one"]
+        assert [letter.body for letter in harness.messages(kafka.topic("grave"))] == ["in one", "in two"]

@@ -2,6 +2,7 @@
 
 import inspect
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -47,6 +48,8 @@ def settings_of(declared: Declared, where: Where) -> Settings:
     options.pop("name", None)
     options.pop("key", None)
     settings = Settings(**options)
+    if settings.batch is not None and "mailbox" not in options:  # that of others, and room for at least one batch
+        settings = replace(settings, mailbox=max(settings.mailbox, settings.batch.size))
     if settings.batch is not None and settings.mailbox < settings.batch.size:
         raise where.error(
             f"mailbox={settings.mailbox} is smaller than a batch of {settings.batch.size}",

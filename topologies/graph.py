@@ -62,14 +62,21 @@ class Graph:
     stages: tuple[Stage, ...]
     supervision: Supervision
     lifespans: tuple[Lifespan, ...] = ()
+    _named: dict[str, Stage] = field(init=False, repr=False, compare=False)
+    _behind: dict[str, list[Stage]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        behind: dict[str, list[Stage]] = {stage.name: [] for stage in self.stages}
+        for stage in self.stages:
+            for name in dict.fromkeys(stage.upstream):
+                behind.setdefault(name, []).append(stage)
+        object.__setattr__(self, "_named", {stage.name: stage for stage in self.stages})
+        object.__setattr__(self, "_behind", behind)
 
     def stage(self, name: str) -> Stage:
         """The stage of that name; KeyError if there is none."""
-        for stage in self.stages:
-            if stage.name == name:
-                return stage
-        raise KeyError(name)
+        return self._named[name]
 
     def downstream(self, name: str) -> tuple[Stage, ...]:
         """The stages that take what this one makes; of a router, its targets."""
-        return tuple(stage for stage in self.stages if name in stage.upstream)
+        return tuple(self._behind.get(name, ()))

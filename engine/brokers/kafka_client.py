@@ -7,6 +7,7 @@ from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import ProducerClosed
 
 from actors import BrokerRefused, TopologyError
 from engine.brokers.kafka_options import KafkaOptions
@@ -131,7 +132,9 @@ def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *
     going: list[Any] = [*tasks]
     inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
     if isinstance(client, AIOKafkaProducer):
-        going.append(client._sender.sender_task)
+        if (sender := client._sender.sender_task) is not None:
+            sender.add_done_callback(lambda _: client._message_accumulator.fail_all(ProducerClosed()))
+            going.append(sender)
     elif isinstance(client, AIOKafkaConsumer):
         for part in (client._coordinator, client._fetcher):
             found = vars(part).values() if part is not None else ()

@@ -13,6 +13,7 @@ from actors import TopologyError
 
 _EXAMPLE = "kafka://user:password@host:9092,other:9092?sasl_mechanism=SCRAM-SHA-512&cafile=ca.pem"
 
+
 class KafkaOptions(BaseModel):
     """How to reach a Kafka, and how to read and write there. Times are in seconds, sizes in bytes.
 

@@ -2,7 +2,8 @@
 
 import asyncio
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
+from functools import partial
 from typing import Any, Literal
 from uuid import uuid4
 from weakref import WeakKeyDictionary
@@ -19,7 +20,7 @@ from engine.brokers.rabbitmq_declare import (
     declare_queue,
 )
 from engine.brokers.rabbitmq_options import RabbitMQOptions
-from engine.brokers.rabbitmq_sink import Manner, RabbitSink
+from engine.brokers.rabbitmq_sink import Declare, Manner, RabbitSink, Route
 from engine.brokers.rabbitmq_source import RabbitSource
 from engine.brokers.rabbitmq_wire import Shared, Wire
 
@@ -154,3 +155,185 @@ class RabbitMQ(Enterable):
 
     def __repr__(self) -> str:
         return f"RabbitMQ({self._options.where})"
+
+
+@dataclass(frozen=True, slots=True)
+class Publishing:
+    """How an endpoint's messages are published."""
+
+    mandatory: bool = True
+    persistent: bool = True
+    priority: int | None = None
+    expiration: float | None = None
+
+    def manner(self, route: Route, declare: Declare | None) -> Manner:
+        """The same with where to."""
+        return Manner(route, declare, self.mandatory, self.persistent, self.priority, self.expiration)
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitQueue(Reachable):
+    """A queue, as a value."""
+
+    broker: RabbitMQ
+    name: str
+    spec: QueueSpec = QueueSpec()
+    publishing: Publishing = Publishing()
+    passing: bool = False
+    """Whether it is for replies: there while somebody waits for them, no error when nobody does any more."""
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return ALONE if self.spec.single_active_consumer else QUEUE
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What was declared beside the name."""
+        return _declared(self.spec) | _declared(self.publishing)
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves all queues with the same options."""
+        return replace(self, name="")
+
+    def source(self, group: str, bound: int = 256) -> RabbitSource:
+        """A new source; those of all groups share what the queue has."""
+        _no_template(self, self.name)
+        return RabbitSource(self.broker._reading, self, self.name, self.spec, bound, self._source_of, self.passing)
+
+    def _source_of(self, exchange: str, routing_key: str) -> str:
+        return self.name
+
+    def sink(self) -> RabbitSink:
+        """A new sink; it declares the queues that it publishes to."""
+        manner = self.publishing.manner(_to_queue, None if self.passing else self._declare)
+        return RabbitSink(self.broker._writing, self, self.name, manner)
+
+    async def _declare(self, wire: Wire, name: str) -> None:
+        await declare_queue(wire, self, name, self.spec)
+
+    def dead_letter(self) -> "RabbitQueue":
+        """The quorum queue `{name}.dead`; it is declared when there is a first dead letter."""
+        return RabbitQueue(self.broker, f"{self.name}.dead")
+
+    def reply_to(self, destination: str) -> "RabbitQueue":
+        """The queue of that name; what it does not take any more is dropped."""
+        return self.broker._replies(destination)
+
+    def __repr__(self) -> str:
+        return f"{self.broker!r}.queue({self.name!r})"
+
+
+@dataclass(frozen=True, slots=True)
+class RabbitExchange(Reachable):
+    """An exchange and a routing key, as a value."""
+
+    broker: RabbitMQ
+    spec: ExchangeSpec
+    routing_key: str | None = None
+    match: Mapping[str, Any] = field(default_factory=dict, hash=False)
+    group: str | None = None
+    publishing: Publishing = Publishing()
+
+    @property
+    def name(self) -> str:
+        """`exchange/routing_key`, or the exchange alone; for a publisher it may be a template."""
+        return f"{self.spec.name}/{self.routing_key}" if self.routing_key else self.spec.name
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return EXCHANGE
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What was declared beside the name."""
+        own = {"group": self.group, "match": self.match or None}
+        return (
+            _declared(self.spec) | _declared(self.publishing) | {name: it for name, it in own.items() if it is not None}
+        )
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves all routing keys."""
+        return replace(self, routing_key="{}" if self.routing_key else None)
+
+    def binding(self) -> Binding:
+        """What a queue is bound by. `TopologyError` where that is not said."""
+        key = self.routing_key or _BINDING_KEYS.get(self.spec.type)
+        if key is None:
+            raise TopologyError(
+                f"{self!r} says not which messages are wanted of a direct exchange",
+                remedy='name their routing key: routing_key="..."',
+            )
+        _no_template(self, self.name)
+        return Binding(self.spec, key, self.match)
+
+    def source(self, group: str, bound: int = 256) -> RabbitSource:
+        """A new source: of the queue `{group}.{exchange}`, or of the one that `group` of the endpoint says."""
+        queue = self.group or f"{group}.{self.spec.name}"
+        spec = QueueSpec(bind=(self.binding(),))
+        return RabbitSource(self.broker._reading, self, queue, spec, bound, self._source_of)
+
+    def _source_of(self, exchange: str, routing_key: str) -> str:
+        if not exchange:
+            return self.name
+        return f"{exchange}/{routing_key}" if routing_key else exchange
+
+    def sink(self) -> RabbitSink:
+        """A new sink; it declares the exchange, and no queue."""
+        route = partial(_to_exchange, self.spec.name.count("/") + 1) if self.routing_key else _to_exchange_by_key
+        return RabbitSink(self.broker._writing, self, self.name, self.publishing.manner(route, self._declare))
+
+    async def _declare(self, wire: Wire, name: str) -> None:
+        await declare_exchange(wire, self, replace(self.spec, name=name))
+
+    def dead_letter(self) -> RabbitQueue:
+        """The quorum queue `{name}.dead`; it is declared when there is a first dead letter."""
+        return RabbitQueue(self.broker, f"{self.name}.dead")
+
+    def reply_to(self, destination: str) -> RabbitQueue:
+        """The queue of that name; what it does not take any more is dropped."""
+        return self.broker._replies(destination)
+
+    def __repr__(self) -> str:
+        key = f", routing_key={self.routing_key!r}" if self.routing_key else ""
+        return f"{self.broker!r}.exchange({self.spec.name!r}{key})"
+
+
+_BINDING_KEYS = {"topic": "#", "fanout": "", "headers": "", "x-consistent-hash": "1"}
+"""What a queue is bound by where its endpoint has no routing key."""
+
+
+def _to_queue(destination: str, key: str | bytes | None) -> tuple[str, str]:
+    return "", destination
+
+
+def _to_exchange(slashes: int, destination: str, key: str | bytes | None) -> tuple[str, str]:
+    *exchange, routing_key = destination.split("/", slashes)
+    return "/".join(exchange), routing_key
+
+
+def _to_exchange_by_key(destination: str, key: str | bytes | None) -> tuple[str, str]:
+    return destination, key.decode() if isinstance(key, bytes) else key or ""
+
+
+def _no_template(endpoint: object, name: str) -> None:
+    if "{" in name:
+        raise TopologyError(
+            f"{endpoint!r} is a template: it can be published to, and not read", remedy="name one queue"
+        )
+
+
+def _declared(of: Any) -> dict[str, Any]:
+    """What differs from the defaults."""
+    return {
+        each.name: value
+        for each in fields(of)
+        if each.name != "name" and (value := getattr(of, each.name)) != _default(each)
+    }
+
+
+def _default(of: "Field[Any]") -> Any:
+    return of.default if of.default_factory is MISSING else of.default_factory()

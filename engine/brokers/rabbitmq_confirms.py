@@ -18,7 +18,7 @@ class Publication(NamedTuple):
     """One message on its way, and all that a returned message may be told by."""
 
     run: Run
-    index: int
+    at: int
     id: str
     route: tuple[str, str]
     body: bytes
@@ -56,10 +56,10 @@ class Confirms:
             if found is not None:
                 found.run.left -= 1
                 if error is not None:
-                    found.run.failures.setdefault(found.index, error)
+                    found.run.failures.setdefault(found.at, error)
 
     def give_back(self, id: str | None, route: tuple[str, str], body: bytes, error: Exception) -> None:
         """That message has nowhere to go. Should several look the same, all are refused: rather twice than never."""
         for each in self._waiting.values():
             if each.id == id and each.route == route and each.body == body:
-                each.run.failures[each.index] = error
+                each.run.failures[each.at] = error

@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from aiormq.abc import AbstractChannel
 
-from actors import BrokerRefused
+from actors import BrokerRefused, TopologyError
 from engine.brokers.rabbitmq_wire import Wire
 
 logger = getLogger("headrace")
@@ -54,6 +54,26 @@ class QueueSpec:
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     bind: tuple[Binding, ...] = ()
     declare: bool = True
+
+    def check(self, name: str) -> None:
+        """Raise `TopologyError` for what no server would declare."""
+        wrong = {
+            f"kind={self.kind!r}": self.kind not in ("quorum", "classic") and 'write kind="quorum" or kind="classic"',
+            "durable=False": not self.durable and self.kind == "quorum" and 'a quorum queue is durable: kind="classic"',
+            f"max_priority={self.max_priority!r}": self.max_priority is not None
+            and (self.kind == "quorum" or not 1 <= self.max_priority <= 255)
+            and 'priorities from 1 to 255 are what kind="classic" has',
+            f"delivery_limit={self.delivery_limit!r}": self.delivery_limit is not None
+            and self.kind == "classic"
+            and "classic queues do not count deliveries",
+            f"ttl={self.ttl!r}": self.ttl is not None and self.ttl < 0 and "seconds, 0 or more",
+            f"max_length={self.max_length!r}": self.max_length is not None and self.max_length < 1 and "1 or more",
+        }
+        if not name or len(name.encode()) > 255:
+            raise TopologyError(f"queue({name[:40]!r})", remedy="a name has 1 to 255 bytes")
+        for what, remedy in wrong.items():
+            if remedy:
+                raise TopologyError(f"queue({name!r}, {what})", remedy=remedy)
 
     def table(self, version: tuple[int, ...]) -> dict[str, Any]:
         """The arguments that a server of that version is told."""

@@ -1,8 +1,8 @@
 """What a RabbitMQ connection is told: one frozen model, filled from a URL and from keywords."""
 
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
@@ -40,7 +40,7 @@ class RabbitMQOptions(BaseModel):
     cafile: Path | None = None
     certfile: Path | None = None
     keyfile: Path | None = None
-    ssl: ssl.SSLContext | None = None
+    ssl: SSLContext | None = None
     client: Mapping[str, Any] = {}
 
     @classmethod
@@ -66,7 +66,7 @@ class RabbitMQOptions(BaseModel):
         scheme = "amqps" if self.tls else "amqp"
         return f"{scheme}://{login}@{host}:{self.port}/{path}?heartbeat={self.heartbeat}"
 
-    def context(self) -> ssl.SSLContext | None:
+    def context(self) -> SSLContext | None:
         """What TLS is spoken with; None for none. Reads files: not for the event loop."""
         if not self.tls:
             return None

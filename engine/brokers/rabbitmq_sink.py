@@ -1,10 +1,9 @@
-"""`RabbitSink`: publishes runs over a channel of its own, and waits for the server's confirms of all of them at once."""
+"""`RabbitSink`: publishes runs over a channel of its own, and awaits the server's confirms of a whole run at once."""
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from time import time
-from typing import Any, TypeVar
+from typing import Any
 from uuid import uuid4
 
 from aiormq.abc import AbstractChannel
@@ -12,53 +11,39 @@ from aiormq.abc import AbstractChannel
 from actors import BrokerError, BrokerRefused, BrokerUnavailable, Message, PublishError
 from engine.brokers import rabbitmq_frames as frames
 from engine.brokers import rabbitmq_refusals as refusals
-from engine.brokers import wire as forms
 from engine.brokers.rabbitmq_confirms import Confirms, Publication, Run
-from engine.brokers.rabbitmq_source import CONTENT_ENCODING, CONTENT_TYPE, EXPIRATION, KEY, PRIORITY
+from engine.brokers.rabbitmq_messages import Publishing, body_of, header_of
 from engine.brokers.rabbitmq_wire import Shared, Wire
-
-T = TypeVar("T", int, float)
 
 _CHUNK = 128 * 1024
 """Bytes that are written at once."""
+_UNSENT = 8 * _CHUNK
+"""Bytes that may wait to be sent before no more are made."""
 _ROUTES = 1000
 """Places whose frames are remembered."""
 
-Route = Callable[[str, "str | bytes | None"], tuple[str, str]]
+RouteOf = Callable[[str, "str | bytes | None"], tuple[str, str]]
 """The exchange and the routing key of a destination and a message's key."""
 Declare = Callable[[Wire, str], Coroutine[Any, Any, None]]
-"""Makes a destination be there, in case it is not."""
-_KINDS: dict[type, str | None] = {type(None): None, bytes: "application/octet-stream", str: "text/plain"}
-"""The content type of what is sent as it is, by the type of the body; a message without one is passed on untouched."""
-
-
-@dataclass(frozen=True, slots=True)
-class Manner:
-    """How messages are published. `expiration` is in seconds."""
-
-    route: Route
-    declare: Declare | None = None
-    mandatory: bool = True
-    persistent: bool = True
-    priority: int | None = None
-    expiration: float | None = None
+"""Makes an exchange, or the queue behind the default exchange, be there."""
 
 
 class Publisher:
     """One life of a sink: a channel, from its opening until it is lost."""
 
-    def __init__(self, wire: Wire, channel: AbstractChannel, about: object, manner: Manner) -> None:
+    def __init__(self, wire: Wire, channel: AbstractChannel, about: object, route_of: RouteOf, manner: Publishing) -> None:
         self.wire = wire
         self.channel = channel
         self.error: BrokerError | None = None
         self.declared: set[str] = set()
         self._about = about
+        self._route_of = route_of
         self._manner = manner
         self._confirms = Confirms()
         self._news = asyncio.Event()
         self._ids = uuid4().hex[:20]
-        self._sent = 0
-        self._routes: dict[tuple[str, str], bytes] = {}
+        self._numbered = 0
+        self._methods: dict[tuple[str, str], bytes] = {}
 
     # -- what the server says ------------------------------------------------------------------------------------
 
@@ -67,8 +52,7 @@ class Publisher:
 
     def confirmed(self, tag: int, multiple: bool, accepted: bool) -> None:
         """The server has taken over what was published, or refused to."""
-        error = None if accepted else BrokerError(f"{self._about!r}: the server did not take it: the queue is full")
-        self._confirms.confirm(tag, multiple, error)
+        self._confirms.confirm(tag, multiple, None if accepted else refusals.not_taken(self._about))
         self._news.set()
 
     def returned(self, method: bytes, header: bytes, body: bytes) -> None:
@@ -78,7 +62,8 @@ class Publisher:
         routing_key, _ = frames.read_short(method, at)
         error = refusals.returned(self._about, said, exchange, routing_key)
         self._confirms.give_back(frames.read_properties(header).id, (exchange, routing_key), body, error)
-        self.declared.discard(routing_key)  # it was there, and is not any more
+        if not exchange:
+            self.declared.discard(routing_key)  # the queue was there, and is not any more
 
     def closed(self, said: str) -> None:
         """The server has closed the channel: something in a run that it would not have."""
@@ -94,18 +79,16 @@ class Publisher:
 
     async def publish(self, messages: Sequence[Message], failures: dict[int, Exception]) -> None:
         """Publish those that have not failed yet, and wait until each is confirmed or has failed."""
-        run, parts, size, now = Run(failures), [], 0, int(time())
-        for index, message in enumerate(messages):
-            if index in failures:
+        run, now = Run(failures), int(time())
+        parts: list[bytes] = []
+        size = 0
+        for at, message in enumerate(messages):
+            if at in failures:
                 continue
             try:
-                publication, data = self._publication(run, index, message, now)
+                size += self._add(parts, run, at, message, now)
             except (TypeError, ValueError) as error:
-                failures[index] = error
-                continue
-            self._confirms.add(publication)
-            parts.append(data)
-            size += len(data)
+                failures[at] = error
             if size >= _CHUNK or len(self._confirms) >= self.wire.options.window:
                 self.wire.writer.write(b"".join(parts))
                 parts, size = [], 0
@@ -113,102 +96,72 @@ class Publisher:
         self.wire.writer.write(b"".join(parts))
         await self._until(lambda: not run.left)
 
-    def _publication(self, run: Run, index: int, message: Message, now: int) -> tuple[Publication, bytes]:
-        """What is sent for a message. TypeError or ValueError for what no frame can carry."""
-        raw, number, origin, wire = message.raw, self.channel.number, message.origin, self.wire
-        if raw is None:
-            raw = b""  # AMQP knows no body that is not there
-        elif type(raw) is not bytes:
-            raise TypeError(f"the body is {type(raw).__name__}: expected bytes, it is encoded before it is published")
-        if len(raw) > wire.max_size:
-            raise ValueError(f"the body has {len(raw)} bytes, the server takes max_message_size={wire.max_size}")
-        route = self._manner.route(message.destination, message.key)
-        method = self._routes.get(route) or self._method(route)
-        id = origin.id or self._id()
-        header = self._header(message, len(raw), id, now)
-        if len(header) > wire.frame:
-            raise ValueError(f"the headers have {len(header)} bytes, a frame holds {wire.frame}: put them into the body")
-        if len(raw) <= wire.frame - frames.OVERHEAD:
-            body = frames.FRAME.pack(frames.BODY, number, len(raw)) + raw + frames.END if raw else b""
-        else:
-            body = b"".join(frames.bodies(number, raw, wire.frame - frames.OVERHEAD))
-        return Publication(run, index, id, route, raw), method + header + body
+    def _add(self, parts: list[bytes], run: Run, at: int, message: Message, now: int) -> int:
+        """Add the frames of a message, and return about how many bytes they are.
+
+        They must be written before anything else is awaited: the server numbers messages as they come.
+        """
+        number, most = self.channel.number, self.wire.frame - frames.OVERHEAD
+        raw = body_of(message, self.wire.max_size)
+        route = self._route_of(message.destination, message.key)
+        method = self._methods.get(route) or self._method(route)
+        id = message.origin.id or self._id()
+        header = header_of(message, number, len(raw), id, now, self._manner)
+        if len(header) > most:
+            raise ValueError(f"the headers have {len(header)} bytes, there is room for {most}: put them into the body")
+        self._confirms.add(Publication(run, at, id, route, raw))
+        parts += (method, header)
+        parts += frames.bodies(number, raw, most)
+        return len(header) + len(raw)
 
     def _method(self, route: tuple[str, str]) -> bytes:
-        if len(self._routes) >= _ROUTES:
-            self._routes.clear()
-        made = self._routes[route] = frames.publication(self.channel.number, *route, self._manner.mandatory)
+        if len(self._methods) >= _ROUTES:
+            self._methods.clear()
+        made = self._methods[route] = frames.publication(self.channel.number, *route, self._manner.mandatory)
         return made
 
     def _id(self) -> str:
-        self._sent += 1
-        return f"{self._ids}{self._sent:012x}"
-
-    def _header(self, message: Message, size: int, id: str, now: int) -> bytes:
-        manner, table, key = self._manner, b"", message.key
-        content_type: str | None = None
-        encoding, priority, expiration = None, manner.priority, manner.expiration
-        if message.headers or key is not None:
-            headers: dict[str, Any] = dict(message.headers or ())
-            content_type, encoding = headers.pop(CONTENT_TYPE, None), headers.pop(CONTENT_ENCODING, None)
-            priority = _number(headers, PRIORITY, int, priority, 255)
-            expiration = _number(headers, EXPIRATION, float, expiration, 2**32 / 1000)
-            if key is not None:
-                headers[KEY] = forms.text(key, "the key")
-            table = frames.table(forms.headers(headers))
-        body = message.body
-        if type(body) in _KINDS:
-            content_type = content_type or _KINDS[type(body)]
-        else:  # encoded by the engine, whatever the message that it was made of was
-            content_type = content_type if content_type and "json" in content_type else "application/json"
-            encoding = None
-        return frames.content_header(
-            self.channel.number,
-            size,
-            table,
-            content_type,
-            encoding,
-            manner.persistent,
-            priority,
-            message.origin.correlation_id,
-            message.reply_to,
-            None if expiration is None else round(expiration * 1000),
-            id,
-            now,
-        )
+        self._numbered += 1
+        return f"{self._ids}{self._numbered:012x}"
 
     # -- waiting -------------------------------------------------------------------------------------------------
 
     async def _room(self) -> None:
-        """Wait until the window has room again, and what was written is on its way."""
+        """Wait until the window has room again, and most of what was written is on its way."""
         await self._until(lambda: len(self._confirms) < self.wire.options.window)
-        while self.wire.unsent > 8 * _CHUNK:
+        while self.wire.unsent > _UNSENT:
             await self._patiently(self.wire.drain())
 
     async def _until(self, there: Callable[[], bool]) -> None:
         while not there():
-            if self.error is not None:
-                raise refusals.again(self.error)
+            self._check()
             self._news.clear()
             await self._patiently(self._news.wait())
 
     async def _patiently(self, waiting: Coroutine[Any, Any, Any]) -> None:
         """Wait for that; when nothing has moved for a whole `timeout`, the connection is given up."""
-        before = len(self._confirms), self.wire.unsent
+        wire, patience = self.wire, self.wire.options.timeout
+        before = len(self._confirms), wire.unsent
         try:
-            async with asyncio.timeout(self.wire.options.timeout):
+            async with asyncio.timeout(patience):
                 await waiting
         except TimeoutError:
-            self.check()
-            if (len(self._confirms), self.wire.unsent) == before:
-                self.wire.lose(f"no confirm within {self.wire.options.timeout:g} s")
+            self.check_blocked()
+            if (len(self._confirms), wire.unsent) == before:
+                wire.lose(f"no confirm within {patience:g} s")
+        self._check()
+
+    def _check(self) -> None:
         if self.error is not None:
             raise refusals.again(self.error)
 
-    def check(self) -> None:
+    def check_blocked(self) -> None:
         """Raise `BrokerUnavailable` while the server wants no messages: what is sent now would only be sent twice."""
         if self.wire.blocked is not None:
             raise BrokerUnavailable(f"{self._about!r}: the server takes no messages for now: {self.wire.blocked}")
+
+    def __repr__(self) -> str:
+        return f"{len(self._confirms)} unconfirmed"
 
 
 class RabbitSink:
@@ -218,12 +171,21 @@ class RabbitSink:
     A tombstone arrives as an empty body: AMQP has no other.
     """
 
-    def __init__(self, shared: Callable[[], Shared], about: object, destination: str, fixed: bool, manner: Manner) -> None:
-        self._connections = shared
+    def __init__(
+        self,
+        connections: Callable[[], Shared],
+        about: object,
+        destination: str,
+        route_of: RouteOf,
+        manner: Publishing,
+        declare: Declare | None,
+    ) -> None:
+        self._connections = connections
         self._about = about
         self._destination = destination
-        self._fixed = fixed
+        self._route_of = route_of
         self._manner = manner
+        self._declare = declare
         self._shared: Shared | None = None
         self._publisher: Publisher | None = None
         self._opening = asyncio.Lock()
@@ -249,35 +211,43 @@ class RabbitSink:
     async def _connect(self, shared: Shared) -> Publisher:
         wire = await shared.wire()
         channel = await wire.open_channel(self._about, confirms=True)
-        publisher = Publisher(wire, channel, self._about, self._manner)
+        publisher = Publisher(wire, channel, self._about, self._route_of, self._manner)
         wire.listen(channel, publisher)
         try:
-            if self._fixed:
-                await self._declare(publisher, self._destination)
+            if "{" not in self._place(self._destination):
+                await self._provide(publisher, self._destination)
         except BaseException:
             await wire.close_channel(channel)
             raise
         return publisher
 
-    async def _declare(self, publisher: Publisher, destination: str) -> None:
-        if self._manner.declare is not None and destination not in publisher.declared:
-            await self._manner.declare(publisher.wire, destination)
-            publisher.declared.add(destination)
+    def _place(self, destination: str) -> str:
+        """What has to be there before anything is published to that destination: an exchange, or a queue."""
+        exchange, queue = self._route_of(destination, None)
+        return exchange or queue
+
+    async def _provide(self, publisher: Publisher, destination: str) -> None:
+        place = self._place(destination)
+        if self._declare is not None and place not in publisher.declared:
+            await self._declare(publisher.wire, place)
+            publisher.declared.add(place)
 
     async def publish(self, run: Sequence[Message]) -> None:
         """Publish a run in order and return when all of it is confirmed.
 
-        `PublishError` has those that cannot be sent, that no queue took, and that the server refused. A server that makes
-        no progress for `timeout` is out of reach, and so is one that is short of memory or disk.
+        `PublishError` has those that cannot be sent, that no queue took, and that the server refused. A server that
+        makes no progress for `timeout` is out of reach, and so is one that is short of memory or disk.
         """
         publisher = await self._living()
         failures: dict[int, Exception] = {}
         for destination in dict.fromkeys(message.destination for message in run):
             try:
-                await self._declare(publisher, destination)
+                await self._provide(publisher, destination)
             except BrokerRefused as error:
-                if self._fixed and destination == self._destination:
-                    raise  # a mistake in the topology, which no message can help
+                if destination == self._destination:
+                    raise  # a mistake in the topology: no other message would fare better
+                failures |= {at: error for at, message in enumerate(run) if message.destination == destination}
+            except ValueError as error:  # no destination of this endpoint
                 failures |= {at: error for at, message in enumerate(run) if message.destination == destination}
         await publisher.publish(run, failures)
         if failures:
@@ -289,13 +259,12 @@ class RabbitSink:
         async with self._opening:
             publisher = self._publisher
             if publisher is None or publisher.error is not None:
-                self._publisher = None
                 publisher = self._publisher = await self._connect(self._shared)
-        publisher.check()
+        publisher.check_blocked()
         return publisher
 
     async def close(self) -> None:
-        """Let go of the channel, and of the connection where it was the last to use it."""
+        """Let go of the channel, and of the connection where nobody else needs it."""
         shared, publisher = self._shared, self._publisher
         self._shared = self._publisher = None
         if publisher is not None:
@@ -304,13 +273,6 @@ class RabbitSink:
         if shared is not None:
             await shared.leave()
 
-
-def _number(headers: dict[str, Any], name: str, kind: type[T], default: T | None, most: float) -> T | None:
-    """Take a number out of the headers; ValueError for one that is none, or out of bounds."""
-    given = headers.pop(name, None)
-    if given is None:
-        return default
-    number = kind(given)
-    if not 0 <= number <= most:
-        raise ValueError(f"header {name} is {given!r}: expected a number from 0 to {most:g}")
-    return number
+    def __repr__(self) -> str:
+        publisher = self._publisher
+        return f"<sink to {self._about!r}: {'closed' if publisher is None else publisher.error or repr(publisher)}>"

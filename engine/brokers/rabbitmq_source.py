@@ -4,88 +4,29 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
-from struct import error as StructError
 from typing import Any
 
-import aiormq
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import AbstractChannel
 
-from actors import BrokerError, BrokerUnavailable, Message, delivered
+from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers import rabbitmq_frames as frames
 from engine.brokers import rabbitmq_refusals as refusals
 from engine.brokers.rabbitmq_acks import Unsettled
 from engine.brokers.rabbitmq_declare import QueueSpec, declare_queue
+from engine.brokers.rabbitmq_messages import Delivery
 from engine.brokers.rabbitmq_wire import Shared, Wire
 
-KEY = "headrace-key"
-"""The header that carries a message's key, for which AMQP has no place."""
-PRIORITY = "amqp-priority"
-"""The header that stands for the priority of a message."""
-EXPIRATION = "amqp-expiration"
-"""The header that says after how many seconds in a queue a message is dropped; it is not seen by who reads it."""
-CONTENT_TYPE, CONTENT_ENCODING = "content-type", "content-encoding"
-PLAIN = frozenset({"application/json", "text/plain", "application/octet-stream"})
-"""Content types that say no more than the engine sets of itself; others are a header `content-type`."""
-_COUNT = "x-delivery-count"
 _MOST = 65_535
 """The most that a prefetch can be."""
 
-
-class Delivery:
-    """Where a message came from, and by what it is acknowledged."""
-
-    __slots__ = ("attempts", "body", "consumer", "correlation_id", "header", "held", "id", "method", "tag", "timestamp")
-
-    partition: int | None = None
-    offset: int | str | None = None
-    id: str | None
-    timestamp: float | None
-    correlation_id: str | None
-
-    def __init__(self, consumer: "Consumer", tag: int, method: bytes, header: bytes, body: bytes) -> None:
-        self.consumer = consumer
-        self.tag = tag
-        self.method = method
-        self.header = header
-        self.body = body
-        self.held = False
-        """Whether the engine has it in hand."""
-        self.attempts = 0
-        """How often it was given back without the server's knowing."""
-
-    @property
-    def source(self) -> str:
-        """The queue; for a queue that an exchange's endpoint stands for, the exchange and the routing key."""
-        return self.consumer.source_of(*self._address())
-
-    @property
-    def redelivered(self) -> bool:
-        """Whether the server has delivered it before."""
-        return bool(self.method[13 + self.method[4]])
-
-    def _address(self) -> tuple[str, str]:
-        exchange, at = frames.read_short(self.method, 14 + self.method[4])
-        return exchange, frames.read_short(self.method, at)[0]
-
-    @property
-    def record(self) -> Any:
-        """An `aio_pika.IncomingMessage`, made when it is asked for. It can be read, and not acknowledged."""
-        import aio_pika  # here, because hardly anybody asks, and it takes a while
-        from pamqp.header import ContentHeader
-
-        method = aiormq.spec.Basic.Deliver()
-        method.unmarshal(self.method[4:])
-        header = ContentHeader()
-        header.unmarshal(self.header)
-        return aio_pika.IncomingMessage(DeliveredMessage(method, header, self.body, self.consumer.channel), no_ack=True)
+SourceOf = Callable[[str, str], str]
+"""What a message's source is called, by the exchange and the routing key that it was published with."""
 
 
 class Consumer:
     """One life of a source: a channel, from its opening until it is lost."""
 
-    def __init__(
-        self, wire: Wire, channel: AbstractChannel, about: object, source_of: Callable[[str, str], str]
-    ) -> None:
+    def __init__(self, wire: Wire, channel: AbstractChannel, about: object, source_of: SourceOf) -> None:
         self.wire = wire
         self.channel = channel
         self.source_of = source_of
@@ -98,10 +39,10 @@ class Consumer:
         self._news = asyncio.Event()
 
     def delivered(self, method: bytes, header: bytes, body: bytes) -> None:
-        """A message: its place is behind the others."""
-        tag = int.from_bytes(method[5 + method[4] : 13 + method[4]], "big")
-        self._unsettled.add(tag)
-        self._waiting.append(Delivery(self, tag, method, header, body))
+        """A message; its place is behind the others."""
+        delivery = Delivery(self, method, header, body)
+        self._unsettled.add(delivery.tag)
+        self._waiting.append(delivery)
         self._news.set()
 
     def returned(self, method: bytes, header: bytes, body: bytes) -> None:
@@ -151,9 +92,9 @@ class Consumer:
             self._news.set()
 
     def _let_go(self, run: Sequence[Message]) -> Iterator[Delivery]:
-        """Those of the run that were handed out by this consumer, and are not settled."""
+        """Those of the run that this consumer has handed out, and that are not settled."""
         for message in run:
-            origin = message.origin
+            origin: Any = message.origin
             if type(origin) is Delivery and origin.consumer is self and origin.held:
                 origin.held = False
                 yield origin
@@ -171,15 +112,15 @@ class RabbitSource:
 
     def __init__(
         self,
-        shared: Callable[[], Shared],
+        connections: Callable[[], Shared],
         about: object,
         queue: str,
         spec: QueueSpec,
         bound: int,
-        source_of: Callable[[str, str], str],
+        source_of: SourceOf,
         passing: bool = False,
     ) -> None:
-        self._connections = shared
+        self._connections = connections
         self._about = about
         self._queue = queue
         self._spec = spec
@@ -229,7 +170,7 @@ class RabbitSource:
         if consumer.error is not None:
             self._consumer = None
             raise consumer.error
-        return [_message(each) for each in consumer.take(limit)]
+        return [each.message() for each in consumer.take(limit)]
 
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Acknowledge `done`, and hand `returned` out again; those of an earlier connection are forgotten."""
@@ -250,9 +191,9 @@ class RabbitSource:
 
     async def _remove(self, consumer: Consumer) -> None:
         try:
-            await consumer.wire.ask(consumer.channel.queue_delete(self._queue), about=self._about)
+            await consumer.wire.ask(consumer.channel.queue_delete(self._queue), CLOSING, self._about)
         except BrokerError:
-            pass  # it goes of itself
+            pass  # it goes by itself, a little later
 
     def pending(self) -> int | None:
         """Not known: the server tells how many there are only when it is asked."""
@@ -260,35 +201,8 @@ class RabbitSource:
 
     def __repr__(self) -> str:
         consumer = self._consumer
-        state = "closed" if consumer is None else str(consumer.error) if consumer.error else repr(consumer)
-        return f"<source of {self._about!r}: {state}>"
+        return f"<source of {self._about!r}: {'closed' if consumer is None else consumer.error or repr(consumer)}>"
 
 
-async def _never(message: DeliveredMessage) -> None:
+async def _never(message: Any) -> None:
     """What aiormq would call with a message, if it saw any."""
-
-
-def _message(delivery: Delivery) -> Message:
-    try:
-        properties = frames.read_properties(delivery.header)
-    except (ValueError, IndexError, StructError, RecursionError):
-        properties = frames.Properties()  # they cannot be read: what the message is made of can
-    delivery.id = properties.id
-    delivery.timestamp = properties.timestamp
-    delivery.correlation_id = properties.correlation_id
-    attempt = 1 + delivery.attempts + delivery.redelivered
-    headers: dict[str, str | bytes] = {}
-    key: str | bytes | None = None
-    if (table := properties.headers) is not None:
-        count = table.pop(_COUNT, None)
-        if attempt > 1 and isinstance(count, int):
-            attempt = 1 + delivery.attempts + max(count, delivery.redelivered)
-        headers = {name: frames.text(value) for name, value in table.items()}
-        key = headers.pop(KEY, None)
-    if properties.content_type is not None and properties.content_type not in PLAIN:
-        headers[CONTENT_TYPE] = properties.content_type
-    if properties.content_encoding:
-        headers[CONTENT_ENCODING] = properties.content_encoding
-    if properties.priority:
-        headers[PRIORITY] = str(properties.priority)
-    return delivered(delivery.body, key, headers, delivery, attempt, properties.reply_to)  # type: ignore[arg-type]

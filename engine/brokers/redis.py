@@ -46,8 +46,8 @@ class Redis(Enterable):
     ) -> "RedisStream":
         """A stream, read as a consumer group: at least once.
 
-        `group` goes before the one that a stage would choose; a group that is new begins at `start`. Publishers trim the
-        stream to about `maxlen` entries, read or not: without it the stream grows without end.
+        `group` goes before the one that a stage would choose; a group that is new begins at `start`. Publishers trim
+        the stream to about `maxlen` entries, read or not: without it the stream grows without end.
         """
         if start not in ("earliest", "latest"):
             raise TopologyError(f"stream({name!r}, start={start!r})", remedy='write "earliest" or "latest"')

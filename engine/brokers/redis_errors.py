@@ -6,9 +6,7 @@ from redis.exceptions import AuthenticationError, RedisError, ResponseError
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
 
-PASSING = frozenset(
-    ("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS", "UNBLOCKED")
-)
+PASSING = frozenset(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS"))
 """Answers of a server that will take the same command later, or of one that another has taken the place of."""
 EVERYBODY = frozenset(("OOM", "MISCONF", "NOAUTH"))
 """Answers that have nothing to do with what was asked: every other message would be refused too."""
@@ -53,17 +51,20 @@ def answer(error: ResponseError, where: str) -> BrokerError:
     return BrokerRefused(f"{where}: the server said: {said(error)}" + (f"\n  {remedy}" if remedy else ""))
 
 
-def trouble(error: BaseException, where: str) -> BrokerError:
+def unusable(error: OSError, where: str) -> BrokerRefused:
+    """The error for files of TLS that cannot be read."""
+    return BrokerRefused(f"{where}: cafile=, certfile= or keyfile=: {error.strerror or error}\n  {_TLS}")
+
+
+def trouble(error: BaseException, where: str, hint: str = "") -> BrokerError:
     """The error for whatever went wrong with a connection."""
     if isinstance(error, ResponseError | AuthenticationError):
         return answer(error, where)  # type: ignore[arg-type]  # both are what the server said
     cause = _cause(error)
     if isinstance(cause, ssl.SSLError) and not isinstance(cause, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return BrokerRefused(f"{where}: no TLS with it: {cause.reason or cause}\n  {_TLS}")
-    if isinstance(cause, FileNotFoundError | PermissionError) and cause.filename:
-        return BrokerRefused(f"{where}: {cause.strerror}: {cause.filename}\n  {_TLS}")
     if isinstance(error, TimeoutError):
-        return BrokerUnavailable(f"{where}: no answer in time")
+        return BrokerUnavailable(f"{where}: no answer in time{hint}")
     text = " ".join(str(error).split()) if isinstance(error, RedisError | OSError) else repr(error)
     return BrokerUnavailable(f"{where}: {text or type(error).__name__}")
 

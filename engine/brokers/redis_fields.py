@@ -13,7 +13,7 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from actors import Headers, Message, Origin
+from actors import Message, Origin
 from engine.brokers import wire
 
 Value = str | bytes
@@ -156,7 +156,7 @@ def element(source: str, value: bytes, attempt: int | None = None) -> Message:
         body = None if told.get("null") is True else raw
         origin.id, origin.correlation_id = _text(told.get("id")), _text(told.get("correlation-id"))
         key, reply_to = _unpacked(told.get("key")), _text(told.get("reply-to"))
-        headers = {name: text for name, given in _items(told) if (text := _unpacked(given)) is not None}
+        headers = {_text(name) or "": text for name, given in _items(told) if (text := _unpacked(given)) is not None}
         attempt = attempt or attempt_of(value)
     made = Message(None, raw=body, key=key, headers=headers, attempt=attempt or 1, reply_to=reply_to, origin=origin)
     return made
@@ -185,7 +185,7 @@ def _split(value: bytes) -> tuple[dict[str, Any], bytes]:
     line, found, raw = value.partition(b"\n")
     try:
         told = json.loads(line[len(MARK) - 1 :])
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}, value
     return (told, raw) if found and isinstance(told, dict) else ({}, value)
 
@@ -196,18 +196,17 @@ def _items(told: Mapping[str, Any]) -> Sequence[tuple[str, Any]]:
 
 
 def _unpacked(given: Any) -> Value | None:
-    if isinstance(given, str):
-        return given
     if isinstance(given, dict) and isinstance(given.get("base64"), str):
         try:
-            return b64decode(given["base64"])
+            return b64decode(given["base64"], validate=True)
         except ValueError:
             return None
-    return None
+    return _text(given)
 
 
 def _text(given: Any) -> str | None:
-    return given if isinstance(given, str) else None
+    """Text as it can be published again: JSON can name half of a surrogate pair, UTF-8 cannot."""
+    return given.encode(errors="backslashreplace").decode() if isinstance(given, str) else None
 
 
 # -- what is worked out of an entry when it is asked for -----------------------------------------------------------

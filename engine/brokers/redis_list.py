@@ -2,7 +2,8 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from itertools import count
 from socket import gethostname
 from time import monotonic
 from typing import Literal
@@ -12,7 +13,7 @@ from redis.exceptions import ResponseError
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers.reading import Reading
 from engine.brokers.redis_errors import answer
-from engine.brokers.redis_fields import Element, again, attempt_of, element
+from engine.brokers.redis_fields import again, attempt_of, element
 from engine.brokers.redis_options import Target
 from engine.brokers.redis_wire import Command, Servers, Wire
 from engine.brokers.slots import Slot
@@ -43,13 +44,15 @@ class ListSource:
         # In a cluster the braces put all of them on the list's own node.
         self._all = f"{name if '{' in name else '{' + name + '}'}.processing"
         self._mine = ""
-        self._reader = Wire(Servers(target), name)
-        self._teller = Wire(Servers(target), name)
+        servers = Servers(target)
+        self._reader = Wire(servers, name)
+        self._teller = Wire(servers, name)
         self._reading: Reading[list[Message]] = Reading()
         self._renewing: asyncio.Task[None] | None = None
         self._slot: Slot | None = None
-        self._held: dict[Message, bytes] = {}
-        """What was read and is not settled, as it is in the processing list."""
+        self._held: dict[Message, tuple[int, bytes]] = {}
+        """What was read and is not settled: its place in the order of reading, and as it is in the processing list."""
+        self._places = count()
         self._back: deque[Message] = deque()
         self._ready: deque[Message] = deque()
         self._waiting = 0
@@ -91,8 +94,8 @@ class ListSource:
             renewing.cancel()
             await asyncio.wait((renewing,))
             await self._reading.stop()
-            attempts = {value: message.attempt + 1 for message, value in self._held.items()}
-            attempts |= {self._held[message]: message.attempt for message in (*self._back, *self._ready)}
+            attempts = {value: message.attempt + 1 for message, (_, value) in self._held.items()}
+            attempts |= {self._held[message][1]: message.attempt for message in (*self._back, *self._ready)}
             await self._put_back(self._teller, self._mine, attempts)
             await self._teller.exchange((("SREM", self._all, self._mine), ("DEL", _alive(self._mine))))
         except BrokerError:
@@ -127,18 +130,18 @@ class ListSource:
                 pass
         except Exception:
             self._lost = True
-            self._most = max(1, self._most // 4)  # it may have been too much for a slow connection
+            self._most = max(1, min(limit, self._most) // 4)  # it may have been too much for a slow connection
             raise
         self._most = min(MANY, self._most * 2)
         run = [element(self._list, value) for value in values]
-        self._held.update(zip(run, values, strict=True))
+        self._held.update(zip(run, zip(self._places, values, strict=False), strict=True))
         return run
 
     async def _look(self, limit: int) -> list[bytes]:
         if self._lost:
             found = await self._reader.ask("LRANGE", self._mine, 0, -1)
             self._lost = False
-            return list((Counter(found) - Counter(self._held.values())).elements())
+            return list((Counter(found) - Counter(value for _, value in self._held.values())).elements())
         if monotonic() >= self._look_at:
             await self._tend(self._reader)
         length: Command = ("LLEN", self._list)
@@ -162,22 +165,24 @@ class ListSource:
         held = self._held
         done = [message for message in done if message in held]
         if done:
-            commands: list[Command] = [("LREM", self._mine, 1, held[message]) for message in done]
+            commands: list[Command] = [("LREM", self._mine, 1, held[message][1]) for message in done]
             for reply in await self._teller.exchange(commands):
                 if isinstance(reply, ResponseError):
                     raise answer(reply, self._teller.where)
             for message in done:
                 held.pop(message, None)
-        if back := [message for message in held if message in returned] if returned else []:
-            self._hand_out_again(back)
+        if returned:
+            self._hand_out_again([message for message in returned if message in held])
 
-    def _hand_out_again(self, run: Iterable[Message]) -> None:
+    def _hand_out_again(self, run: Sequence[Message]) -> None:
         """In the order in which they were read, before anything else."""
+        held = self._held
         for message in run:
-            value = self._held.pop(message)
+            place, value = held.pop(message)
             fresh = element(self._list, value, message.attempt + 1)
-            self._held[fresh] = value
+            held[fresh] = place, value
             self._back.append(fresh)
+        self._back = deque(sorted(self._back, key=held.__getitem__))
         self._reading.wake()
 
     # -- those who are dead, and being alive ---------------------------------------------------------------------

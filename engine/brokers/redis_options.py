@@ -1,8 +1,8 @@
 """What a Redis connection is told: one frozen model, filled from a URL and from keywords."""
 
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
+from ssl import SSLContext
 from typing import Any, Literal
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -63,7 +63,7 @@ class RedisOptions(BaseModel):
     cafile: Path | None = None
     certfile: Path | None = None
     keyfile: Path | None = None
-    ssl: ssl.SSLContext | None = None
+    ssl: SSLContext | None = None
     client: Mapping[str, Any] = {}
 
 
@@ -92,7 +92,7 @@ class Target:
         database = f"/{self.options.database}" if self.options.database else ""
         return f"{hosts}{f'/{self.service}' if self.service else ''}{database}"
 
-    def context(self) -> ssl.SSLContext | None:
+    def context(self) -> SSLContext | None:
         """What TLS is spoken with; None for none. Reads files."""
         options = self.options
         if not self.tls:

@@ -46,9 +46,9 @@ class Subscription:
 class StreamSource:
     """Reads a stream as one consumer of a group.
 
-    First comes what a former process under the same name did not finish, then what other consumers have not renewed for
-    `min_idle`, then what is new. Whatever is held is renewed every third of that time, so that it may take as long as it
-    takes. What is returned stays with this consumer and is handed out again before anything else.
+    First comes what a former process under the same name did not finish, then what other consumers have not renewed
+    for `min_idle`, then what is new. Whatever is held is renewed every third of that time, so that it may take as long
+    as it takes. What is returned stays with this consumer and is handed out again before anything else.
     """
 
     def __init__(self, target: Target, read: Subscription) -> None:
@@ -167,7 +167,7 @@ class StreamSource:
                 pass
         except Exception:
             self._own = "-"  # an answer may have been lost on its way: what it brought is pending here
-            self._most = max(1, self._most // 4)  # or it was too much for a slow connection
+            self._most = max(1, min(limit, self._most) // 4)  # or it was too much for a slow connection
             raise
         self._most = min(MANY, self._most * 2)
         return run

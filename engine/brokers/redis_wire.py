@@ -17,7 +17,7 @@ from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
-from engine.brokers.redis_errors import PASSING, answer, code, trouble
+from engine.brokers.redis_errors import PASSING, answer, code, said, trouble, unusable
 from engine.brokers.redis_options import Address, Target, shown
 
 Command = tuple[str | bytes | int, ...]
@@ -66,7 +66,8 @@ class Servers:
                 connection = self._connection(address, sentinel)
                 await connection.connect()
         except (RedisError, OSError) as error:
-            raise trouble(error, f"redis {shown(address)}") from None
+            hint = ": does this port speak TLS?" if self.target.tls and isinstance(error, TimeoutError) else ""
+            raise trouble(error, f"redis {shown(address)}", hint) from None
         except BaseException:
             if connection is not None:
                 await connection.disconnect(nowait=True)
@@ -93,7 +94,10 @@ class Servers:
         if not self.target.tls:
             return Connection(host=host, port=port, **known)
         if self._context is None:
-            self._context = self.target.context()
+            try:
+                self._context = self.target.context()
+            except OSError as error:
+                raise unusable(error, f"redis {shown(address)}") from None
         made = SSLConnection(host=host, port=port, **known)
         made.ssl_context.context = self._context
         return made
@@ -204,7 +208,7 @@ class Wire:
         word = code(error)
         if word in PASSING or (word == "MOVED" and self._servers.target.kind == "cluster"):
             self._servers.forget()
-            raise BrokerUnavailable(f"{self.where}: {word} {error}")
+            raise BrokerUnavailable(f"{self.where}: {said(error)}")
         return error
 
     async def _connect(self) -> Connection:

@@ -14,7 +14,8 @@ def broker(url: str) -> Broker:
     """The broker at that URL. Opens nothing.
 
     `memory:` makes a new embedded broker each time, `memory://name` the same one for the same name throughout the
-    process; `?capacity=` and `?max_bytes=` may follow. Raises `TopologyError`, which never tells the URL
+    process; `?capacity=` and `?max_bytes=` may follow. `redis:`, `rediss:` and their like make a `Redis`, whose options
+    may be the URL's query. Raises `TopologyError`, which never tells the URL
     itself: there may be a password in it.
     """
     found = _SCHEME.match(url)
@@ -46,7 +47,28 @@ def _memory(url: str) -> Memory:
     return known
 
 
+def _redis(url: str) -> Broker:
+    from engine.brokers.redis import Redis  # here, as its client takes a while to import
+
+    return Redis(url)
+
+
+def _kafka(url: str) -> Broker:
+    from engine.brokers.kafka import Kafka
+
+    return Kafka.of_url(url)
+
+
 _named: dict[str, Memory] = {}
 
-SCHEMES: dict[str, Callable[[str], Broker]] = {"memory": _memory}
+SCHEMES: dict[str, Callable[[str], Broker]] = {
+    "memory": _memory,
+    "kafka": _kafka,
+    "redis": _redis,
+    "rediss": _redis,
+    "redis+sentinel": _redis,
+    "rediss+sentinel": _redis,
+    "redis-cluster": _redis,
+    "rediss-cluster": _redis,
+}
 """What makes a broker of a URL, by scheme; each adapter adds its own."""

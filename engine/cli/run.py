@@ -21,6 +21,8 @@ from engine.settings import read
 from engine.telemetry import logs
 
 logger = logging.getLogger("headrace")
+LAST = 15.0
+"""Seconds after a drain's time for stopping what is left, and for closing sources and sinks."""
 
 
 def run(
@@ -75,7 +77,7 @@ async def _until_drained(engine: Engine, burst: bool, require_healthy: float | N
         sources = sum(len(stage.sources) for stage in graph.stages)
         logger.info("starting", extra={"topology": graph.name, "stages": len(graph.stages), "sources": sources})
     code = Code.DONE
-    with on_signals(partial(_drain, engine)):
+    with on_signals(partial(_drain, engine), engine.patience + LAST):
         async with anyio.create_task_group() as tasks:
             if in_foreground():
                 tasks.start_soon(show_status, engine)

@@ -1,8 +1,9 @@
-"""SIGTERM and SIGINT: the first drains, the second ends at once."""
+"""SIGTERM and SIGINT: the first drains, the second ends at once, and so does a drain that nothing comes of."""
 
 import asyncio
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -12,28 +13,41 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def on_signals(first: Callable[[str], object]) -> Iterator[None]:
+def on_signals(first: Callable[[str], object], within: float) -> Iterator[None]:
     """Within the block, call `first` in the running event loop at the first signal; end the process at the second.
 
-    The second one ends it even where a handler never lets the event loop have its turn.
+    The process also ends, with 1, when it has not by itself `within` seconds after the first. Both hold even where a
+    handler never lets the event loop have its turn.
     """
     loop = asyncio.get_running_loop()
     seen = 0
+    patience = threading.Timer(within, _cut_off, (within,))
+    patience.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:
         nonlocal seen
         seen += 1
         name = signal.Signals(number).name
         if seen > 1:
-            # Not through sys.stderr: the signal may have come in the middle of a write to it.
-            shown = "\x1b[?25h" if os.isatty(2) else ""  # a status line had hidden the cursor
-            os.write(2, f"{shown}headrace: {name} again: ended at once, without a drain\n".encode())
-            os._exit(128 + number)
+            _end(f"{name} again: ended at once, without a drain", 128 + number)
+        patience.start()
         loop.call_soon_threadsafe(first, name)
 
     before: dict[int, Any] = {number: signal.signal(number, handle) for number in SIGNALS}
     try:
         yield
     finally:
+        # The patience goes on: the loop is yet to be closed, and so is what a thread of the user's holds.
         for number, handler in before.items():
             signal.signal(number, handler)
+
+
+def _cut_off(seconds: float) -> None:
+    _end(f"not ended {seconds:g} s after it was told to: something neither returns nor lets itself be cancelled", 1)
+
+
+def _end(why: str, code: int) -> None:
+    # Not through sys.stderr: the signal may have come in the middle of a write to it.
+    shown = "\x1b[?25h" if os.isatty(2) else ""  # a status line had hidden the cursor
+    os.write(2, f"{shown}headrace: {why}\n".encode())
+    os._exit(code)

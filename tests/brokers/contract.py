@@ -217,7 +217,7 @@ class BrokerContract:
 
     @needs("ordered")
     async def test_a_run_comes_in_the_order_it_was_published(self, endpoint: Endpoint) -> None:
-        source = endpoint.source("readers")
+        source = endpoint.source("readers", 1000)
         async with opened(source):
             await self.publish(endpoint, *(message(number) for number in range(1000)))
             assert numbers(await fetched(source, 1000)) == list(range(1000))
@@ -461,7 +461,7 @@ class BrokerContract:
 
     @needs("replies")
     async def test_every_request_gets_its_own_reply(self, endpoint: Any) -> None:
-        source, sink = endpoint.source("readers"), endpoint.sink()
+        source, sink = endpoint.source("readers"), endpoint.reply_to(endpoint.name).sink()
         answers: dict[int, int] = {}
 
         async def ask(number: int) -> None:
@@ -481,7 +481,7 @@ class BrokerContract:
 
     @needs("replies")
     async def test_a_reply_that_comes_late_is_dropped(self, endpoint: Any) -> None:
-        source, sink = endpoint.source("readers"), endpoint.sink()
+        source, sink = endpoint.source("readers"), endpoint.reply_to(endpoint.name).sink()
         async with opened(source, sink), endpoint.broker, anyio.create_task_group() as tasks:
             with pytest.raises(TimeoutError, match=endpoint.name):
                 await endpoint.request({}, timeout=self.moment)
@@ -497,7 +497,7 @@ class BrokerContract:
 
     @needs("replies")
     async def test_a_reply_of_another_shape_is_a_decode_error(self, endpoint: Any) -> None:
-        source, sink = endpoint.source("readers"), endpoint.sink()
+        source, sink = endpoint.source("readers"), endpoint.reply_to(endpoint.name).sink()
 
         async def answer() -> None:
             (asked,) = await source.fetch(1)
