@@ -1,5 +1,7 @@
 """Headrace: a stream processing engine. Everything that a topology is written with is imported from here."""
 
+from typing import TYPE_CHECKING, Any
+
 from headrace import floors
 
 floors.check()
@@ -26,8 +28,11 @@ from actors import (  # noqa: E402 - not before it is known that they are ours
     SupervisionError,
     TopologyError,
 )
-from engine import Engine, Harness, Memory, broker  # noqa: E402
+from engine import Engine, Harness, Memory, broker, brokers  # noqa: E402
 from topologies import Context, Depends, Header, Logger, Topology  # noqa: E402
+
+if TYPE_CHECKING:  # for type checkers and editors alone; see engine.brokers
+    from engine import Kafka, Nats, RabbitMQ, Redis
 
 __version__ = "0.1.0"
 
@@ -48,10 +53,14 @@ __all__ = [
     "Header",
     "HeadraceError",
     "IntensityExceeded",
+    "Kafka",
     "Logger",
     "Memory",
     "Message",
+    "Nats",
     "PublishError",
+    "RabbitMQ",
+    "Redis",
     "Reject",
     "Retry",
     "RoutingError",
@@ -62,3 +71,9 @@ __all__ = [
     "TopologyError",
     "broker",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name in brokers.ADAPTERS:
+        return getattr(brokers, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -852,4 +852,4 @@ async def test_dead_letters_of_a_source_are_found_wherever_its_stages_put_them()
             await harness.publish(rabbit.queue(name), f"in {name}")
         await harness.settle()
         assert [letter.body for letter in harness.dead_letters(rabbit.queue("one"))] == ["in one"]
-        assert [letter.body for letter in harness.messages(kafka.topic("grave"))] == ["in one", "in two"]
+        assert sorted(harness.published(kafka.topic("grave"))) == ["in one", "in two"]

@@ -20,6 +20,9 @@ from typing import Any
 
 import pytest
 
+from actors import Clock, Supervisor
+from engine.assembly import Assembly, ByBroker
+from engine.cli.load import load
 from engine.settings import read
 from headrace import Harness, Topology
 
@@ -278,6 +281,24 @@ def test_every_test_that_is_named_exists() -> None:
     for page in PAGES:
         for name in re.findall(r"`(test_\w+)`", page.read_text(encoding="utf-8")):
             assert f"def {name}(" in written, f"{page.name} names {name}"
+
+
+def test_the_supervision_tree_is_drawn_as_it_is(tmp_path: Path) -> None:
+    readme = ROOT / "README.md"
+    (block,) = [block for block in blocks(readme) if block.text.startswith("engine\n")]
+    drawn = re.findall(r"── (.+?)(?:  |$)", block.text, re.MULTILINE)
+    write_files(readme, tmp_path)
+    graph = load(str(tmp_path / "orders.py"), tmp_path).graph()
+    assembly = Assembly(graph, ByBroker(), Clock(), {})
+    assert drawn == [graph.name, *children(assembly.supervisor)]
+
+
+def children(supervisor: Supervisor) -> Iterator[str]:
+    for child in supervisor.children:
+        yield child.name
+        below = getattr(child.run, "__self__", None)
+        if isinstance(below, Supervisor):
+            yield from children(below)
 
 
 def test_the_architecture_has_a_line_for_every_file_and_for_no_other() -> None:

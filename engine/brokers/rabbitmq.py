@@ -11,18 +11,20 @@ from weakref import WeakKeyDictionary
 from actors import Capabilities, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.brokers.rabbitmq_declare import (
-    EXCHANGE_TYPES,
     Binding,
     ExchangeSpec,
     ExchangeType,
+    Overflow,
     QueueSpec,
     declare_exchange,
     declare_queue,
 )
+from engine.brokers.rabbitmq_messages import Publishing
 from engine.brokers.rabbitmq_options import RabbitMQOptions
-from engine.brokers.rabbitmq_sink import Declare, Manner, RabbitSink, Route
+from engine.brokers.rabbitmq_shared import Shared
+from engine.brokers.rabbitmq_sink import RabbitSink
 from engine.brokers.rabbitmq_source import RabbitSource
-from engine.brokers.rabbitmq_wire import Shared, Wire
+from engine.brokers.rabbitmq_wire import Wire
 
 QUEUE = Capabilities(persistent=True, replies=True)
 """What a queue can do."""
@@ -31,7 +33,7 @@ ALONE = replace(QUEUE, partitioned=True)
 EXCHANGE = replace(QUEUE, groups=True)
 """What an exchange can do: each group has a queue of its own."""
 REPLY_EXPIRY = 60.0
-"""Seconds that answers wait for one who has asked and is not connected."""
+"""Seconds that answers wait for one who has asked and has lost the connection."""
 
 
 class RabbitMQ(Enterable):
@@ -55,7 +57,7 @@ class RabbitMQ(Enterable):
         durable: bool = True,
         ttl: float | None = None,
         max_length: int | None = None,
-        overflow: Literal["reject-publish", "drop-head", "reject-publish-dlx"] = "reject-publish",
+        overflow: Overflow = "reject-publish",
         max_priority: int | None = None,
         single_active_consumer: bool = False,
         delivery_limit: int | None = None,
@@ -67,21 +69,21 @@ class RabbitMQ(Enterable):
         priority: int | None = None,
         expiration: float | None = None,
     ) -> "RabbitQueue":
-        """A queue as an endpoint: publishing goes to it by the default exchange. The name may be a template.
+        """A queue as an endpoint: it is published to by the default exchange. The name may be a template.
 
-        It is declared when it is first used, with these options; `declare=False` takes it as it is. Quorum queues count
-        how often a message was delivered, classic ones only know of a second time; priorities are the classic ones'
-        (`max_priority`). `bind` names exchanges whose messages it gets, by their `routing_key`; a binding
-        once made stays until somebody removes it. `ttl` and `expiration` are in seconds, after which a
-        message is dropped: `ttl` of any in this queue, `expiration` of those published by this endpoint; for one message
-        there are the headers `amqp-expiration` and `amqp-priority`. A full queue refuses messages, unless `overflow` says
-        otherwise. RabbitMQ 4 drops what it delivered 20 times in vain; Headrace declares no limit
-        (`delivery_limit`).
+        It is declared when it is first used, with these options; `declare=False` takes it as it is. Quorum queues
+        count how often a message was delivered; classic ones know only that it was not the first time, and alone have
+        priorities (`max_priority`). `bind` names exchanges whose messages it gets, by their `routing_key`; a
+        binding once made stays until somebody removes it. A full queue refuses messages, unless `overflow` says
+        otherwise. `ttl` and `expiration` are seconds after which a message is dropped: `ttl` any in this
+        queue, `expiration` one that this endpoint published; a single message may have the headers `amqp-expiration`
+        and `amqp-priority`. RabbitMQ 4 drops what it has delivered in vain 20 times: queues declared here
+        have no such limit, unless `delivery_limit` is given.
 
-        The server takes a message back from a consumer that holds it for more than 30 minutes (`consumer_timeout`),
-        those that only wait in the stage included: raise it there for handlers that take so long.
+        The server takes back what a consumer holds for more than 30 minutes (`consumer_timeout`), also what only waits
+        in a mailbox: raise that in its configuration where handlers take so long.
         """
-        bound = (bind,) if isinstance(bind, RabbitExchange) else tuple(bind)
+        exchanges = (bind,) if isinstance(bind, RabbitExchange) else bind
         spec = QueueSpec(
             kind=kind,
             durable=durable,
@@ -92,12 +94,11 @@ class RabbitMQ(Enterable):
             single_active_consumer=single_active_consumer,
             delivery_limit=delivery_limit,
             arguments=dict(arguments or {}),
-            bind=tuple(exchange.binding() for exchange in bound),
+            bind=tuple(exchange.binding() for exchange in exchanges),
             declare=declare,
         )
         spec.check(name)
-        publishing = Publishing(mandatory, persistent, priority, expiration)
-        return RabbitQueue(self, name, spec, publishing)
+        return RabbitQueue(self, name, spec, Publishing(mandatory, persistent, priority, expiration))
 
     def exchange(
         self,
@@ -115,60 +116,47 @@ class RabbitMQ(Enterable):
         priority: int | None = None,
         expiration: float | None = None,
     ) -> "RabbitExchange":
-        """An exchange as an endpoint. Its name, for people and for templates, is `exchange/routing_key`.
+        """An exchange as an endpoint. Its name, for templates and for people, is `exchange/routing_key`.
 
-        Published to it is with the routing key, which may be a template: `rabbit.exchange("orders",
-        routing_key="eu.{customer}")`; without one, with the message's key. What no queue takes is an error of its
-        message, unless `mandatory=False`. A subscriber gets a durable quorum queue for its group, `{group}.{exchange}`
-        (or what `group` says), bound by the routing key; without one a topic exchange by `#`, a consistent-hash exchange
-        with weight 1; a headers exchange by the headers in `match`. For a queue of other options write
+        A publisher publishes with the routing key, which may be a template: `rabbit.exchange("orders",
+        routing_key="eu.{customer}")`; without one, with the message's key. What no queue takes is an error of
+        that message, unless `mandatory=False`.
+
+        A subscriber reads a quorum queue of its group's own, `{group}.{exchange}` or what `group` says, bound by the
+        routing key; without one by `#` to a topic exchange, with weight 1 to a consistent-hash exchange, and by
+        the headers in `match` to a headers exchange. For a queue with options of its own write
         `rabbit.queue("name", ..., bind=rabbit.exchange(...))`.
         """
-        if type not in EXCHANGE_TYPES:
-            raise TopologyError(f"exchange({name!r}, type={type!r})", remedy=f"known are: {', '.join(EXCHANGE_TYPES)}")
         spec = ExchangeSpec(name, type, durable, dict(arguments or {}), declare)
-        publishing = Publishing(mandatory, persistent, priority, expiration)
-        return RabbitExchange(self, spec, routing_key, dict(match or {}), group, publishing)
+        spec.check()
+        manner = Publishing(mandatory, persistent, priority, expiration)
+        return RabbitExchange(self, spec, routing_key, dict(match or {}), group, manner)
 
     def inbox(self) -> "RabbitQueue":
-        """A new endpoint for replies. It survives a lost connection, and goes when its source is closed, or a minute
-        after nobody reads it any more.
-        """
-        return self._replies(f"{INBOX}{uuid4().hex}")
+        """A new endpoint for replies. It outlives a lost connection, and goes when its source is closed."""
+        return self.replies(f"{INBOX}{uuid4().hex}")
 
-    def _replies(self, name: str) -> "RabbitQueue":
+    def replies(self, name: str) -> "RabbitQueue":
+        """The endpoint behind a message's `reply_to`: a queue that somebody reads, or does not read any more."""
         spec = QueueSpec(kind="classic", expires=REPLY_EXPIRY)
         return RabbitQueue(self, name, spec, Publishing(mandatory=False, persistent=False), passing=True)
 
+    def reading(self) -> Shared:
+        """The connection of all sources in the running event loop."""
+        return self._shared("consuming")
+
+    def writing(self) -> Shared:
+        """The connection of all sinks in the running event loop. A server that is short of memory stops this one."""
+        return self._shared("publishing")
+
     def _shared(self, purpose: str) -> Shared:
-        """The connection for that purpose in the running event loop."""
         mine = self._connections.setdefault(asyncio.get_running_loop(), {})
         if purpose not in mine:
             mine[purpose] = Shared(self._options, purpose)
         return mine[purpose]
 
-    def _reading(self) -> Shared:
-        return self._shared("consuming")
-
-    def _writing(self) -> Shared:
-        return self._shared("publishing")
-
     def __repr__(self) -> str:
         return f"RabbitMQ({self._options.where})"
-
-
-@dataclass(frozen=True, slots=True)
-class Publishing:
-    """How an endpoint's messages are published."""
-
-    mandatory: bool = True
-    persistent: bool = True
-    priority: int | None = None
-    expiration: float | None = None
-
-    def manner(self, route: Route, declare: Declare | None) -> Manner:
-        """The same with where to."""
-        return Manner(route, declare, self.mandatory, self.persistent, self.priority, self.expiration)
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,10 +165,10 @@ class RabbitQueue(Reachable):
 
     broker: RabbitMQ
     name: str
-    spec: QueueSpec = QueueSpec()
-    publishing: Publishing = Publishing()
+    spec: QueueSpec = field(default_factory=QueueSpec)
+    manner: Publishing = field(default_factory=Publishing)
     passing: bool = False
-    """Whether it is for replies: there while somebody waits for them, no error when nobody does any more."""
+    """Whether it is for replies: there while somebody waits for them, and no error when nobody does any more."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -190,7 +178,7 @@ class RabbitQueue(Reachable):
     @property
     def options(self) -> Mapping[str, Any]:
         """What was declared beside the name."""
-        return _declared(self.spec) | _declared(self.publishing)
+        return _declared(self.spec) | _declared(self.manner)
 
     @property
     def sink_kind(self) -> Hashable:
@@ -198,28 +186,28 @@ class RabbitQueue(Reachable):
         return replace(self, name="")
 
     def source(self, group: str, bound: int = 256) -> RabbitSource:
-        """A new source; those of all groups share what the queue has."""
-        _no_template(self, self.name)
-        return RabbitSource(self.broker._reading, self, self.name, self.spec, bound, self._source_of, self.passing)
+        """A new source. All groups share what the queue has: each message goes to one of them."""
+        _check_no_template(self, self.name)
+        return RabbitSource(self.broker.reading, self, self.name, self.spec, bound, self._source_of, self.passing)
 
     def _source_of(self, exchange: str, routing_key: str) -> str:
         return self.name
 
     def sink(self) -> RabbitSink:
         """A new sink; it declares the queues that it publishes to."""
-        manner = self.publishing.manner(_to_queue, None if self.passing else self._declare)
-        return RabbitSink(self.broker._writing, self, self.name, manner)
+        declare = None if self.passing else self._declare
+        return RabbitSink(self.broker.writing, self, self.name, _to_queue, self.manner, declare)
 
     async def _declare(self, wire: Wire, name: str) -> None:
         await declare_queue(wire, self, name, self.spec)
 
     def dead_letter(self) -> "RabbitQueue":
-        """The quorum queue `{name}.dead`; it is declared when there is a first dead letter."""
+        """The quorum queue `{name}.dead`, declared when there is a first dead letter."""
         return RabbitQueue(self.broker, f"{self.name}.dead")
 
     def reply_to(self, destination: str) -> "RabbitQueue":
-        """The queue of that name; what it does not take any more is dropped."""
-        return self.broker._replies(destination)
+        """The queue of that name; a reply that it does not take any more is dropped."""
+        return self.broker.replies(destination)
 
     def __repr__(self) -> str:
         return f"{self.broker!r}.queue({self.name!r})"
@@ -234,7 +222,7 @@ class RabbitExchange(Reachable):
     routing_key: str | None = None
     match: Mapping[str, Any] = field(default_factory=dict, hash=False)
     group: str | None = None
-    publishing: Publishing = Publishing()
+    manner: Publishing = field(default_factory=Publishing)
 
     @property
     def name(self) -> str:
@@ -249,10 +237,8 @@ class RabbitExchange(Reachable):
     @property
     def options(self) -> Mapping[str, Any]:
         """What was declared beside the name."""
-        own = {"group": self.group, "match": self.match or None}
-        return (
-            _declared(self.spec) | _declared(self.publishing) | {name: it for name, it in own.items() if it is not None}
-        )
+        own = {name: value for name, value in (("group", self.group), ("match", self.match)) if value}
+        return _declared(self.spec) | _declared(self.manner) | own
 
     @property
     def sink_kind(self) -> Hashable:
@@ -260,21 +246,21 @@ class RabbitExchange(Reachable):
         return replace(self, routing_key="{}" if self.routing_key else None)
 
     def binding(self) -> Binding:
-        """What a queue is bound by. `TopologyError` where that is not said."""
-        key = self.routing_key or _BINDING_KEYS.get(self.spec.type)
+        """What a queue is bound by. Raises `TopologyError` where that is not said."""
+        _check_no_template(self, self.name)
+        key = self.routing_key or _BOUND_BY.get(self.spec.type)
         if key is None:
             raise TopologyError(
-                f"{self!r} says not which messages are wanted of a direct exchange",
+                f"{self!r} does not say which messages of a direct exchange are wanted",
                 remedy='name their routing key: routing_key="..."',
             )
-        _no_template(self, self.name)
         return Binding(self.spec, key, self.match)
 
     def source(self, group: str, bound: int = 256) -> RabbitSource:
-        """A new source: of the queue `{group}.{exchange}`, or of the one that `group` of the endpoint says."""
+        """A new source: of the queue `{group}.{exchange}`, or of the one that the endpoint's `group` names."""
         queue = self.group or f"{group}.{self.spec.name}"
         spec = QueueSpec(bind=(self.binding(),))
-        return RabbitSource(self.broker._reading, self, queue, spec, bound, self._source_of)
+        return RabbitSource(self.broker.reading, self, queue, spec, bound, self._source_of)
 
     def _source_of(self, exchange: str, routing_key: str) -> str:
         if not exchange:
@@ -283,27 +269,27 @@ class RabbitExchange(Reachable):
 
     def sink(self) -> RabbitSink:
         """A new sink; it declares the exchange, and no queue."""
-        route = partial(_to_exchange, self.spec.name.count("/") + 1) if self.routing_key else _to_exchange_by_key
-        return RabbitSink(self.broker._writing, self, self.name, self.publishing.manner(route, self._declare))
+        route_of = partial(_to_exchange, self.spec.name.count("/") + 1) if self.routing_key else _by_key
+        return RabbitSink(self.broker.writing, self, self.name, route_of, self.manner, self._declare)
 
     async def _declare(self, wire: Wire, name: str) -> None:
         await declare_exchange(wire, self, replace(self.spec, name=name))
 
     def dead_letter(self) -> RabbitQueue:
-        """The quorum queue `{name}.dead`; it is declared when there is a first dead letter."""
+        """The quorum queue `{name}.dead`, declared when there is a first dead letter."""
         return RabbitQueue(self.broker, f"{self.name}.dead")
 
     def reply_to(self, destination: str) -> RabbitQueue:
-        """The queue of that name; what it does not take any more is dropped."""
-        return self.broker._replies(destination)
+        """The queue of that name; a reply that it does not take any more is dropped."""
+        return self.broker.replies(destination)
 
     def __repr__(self) -> str:
         key = f", routing_key={self.routing_key!r}" if self.routing_key else ""
         return f"{self.broker!r}.exchange({self.spec.name!r}{key})"
 
 
-_BINDING_KEYS = {"topic": "#", "fanout": "", "headers": "", "x-consistent-hash": "1"}
-"""What a queue is bound by where its endpoint has no routing key."""
+_BOUND_BY = {"topic": "#", "fanout": "", "headers": "", "x-consistent-hash": "1"}
+"""The routing key that a queue is bound by where its endpoint has none."""
 
 
 def _to_queue(destination: str, key: str | bytes | None) -> tuple[str, str]:
@@ -312,28 +298,27 @@ def _to_queue(destination: str, key: str | bytes | None) -> tuple[str, str]:
 
 def _to_exchange(slashes: int, destination: str, key: str | bytes | None) -> tuple[str, str]:
     *exchange, routing_key = destination.split("/", slashes)
+    if len(exchange) < slashes:
+        raise ValueError(f"{destination!r} is no exchange/routing_key")
     return "/".join(exchange), routing_key
 
 
-def _to_exchange_by_key(destination: str, key: str | bytes | None) -> tuple[str, str]:
+def _by_key(destination: str, key: str | bytes | None) -> tuple[str, str]:
     return destination, key.decode() if isinstance(key, bytes) else key or ""
 
 
-def _no_template(endpoint: object, name: str) -> None:
+def _check_no_template(endpoint: object, name: str) -> None:
     if "{" in name:
         raise TopologyError(
-            f"{endpoint!r} is a template: it can be published to, and not read", remedy="name one queue"
+            f"{endpoint!r} is a template: it can be published to, and not read", remedy="name one place"
         )
 
 
 def _declared(of: Any) -> dict[str, Any]:
     """What differs from the defaults."""
-    return {
-        each.name: value
-        for each in fields(of)
-        if each.name != "name" and (value := getattr(of, each.name)) != _default(each)
-    }
+    optional = [each for each in fields(of) if each.name != "name"]
+    return {each.name: getattr(of, each.name) for each in optional if getattr(of, each.name) != _made(each)}
 
 
-def _default(of: "Field[Any]") -> Any:
+def _made(of: "Field[Any]") -> Any:
     return of.default if of.default_factory is MISSING else of.default_factory()

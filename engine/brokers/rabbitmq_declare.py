@@ -3,7 +3,7 @@
 from collections.abc import Coroutine, Mapping
 from dataclasses import dataclass, field
 from logging import getLogger
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from aiormq.abc import AbstractChannel
 
@@ -13,7 +13,7 @@ from engine.brokers.rabbitmq_wire import Wire
 logger = getLogger("headrace")
 
 ExchangeType = Literal["topic", "direct", "fanout", "headers", "x-consistent-hash"]
-EXCHANGE_TYPES = ("topic", "direct", "fanout", "headers", "x-consistent-hash")
+Overflow = Literal["reject-publish", "drop-head", "reject-publish-dlx"]
 _LIMITED_SINCE = (4,)
 """From this version on a quorum queue drops a message that was delivered 20 times, unless it is told otherwise."""
 
@@ -27,6 +27,16 @@ class ExchangeSpec:
     durable: bool = True
     arguments: Mapping[str, Any] = field(default_factory=dict, hash=False)
     declare: bool = True
+
+    def check(self) -> None:
+        """Raise `TopologyError` for what no server would declare."""
+        known = get_args(ExchangeType)
+        if self.type not in known:
+            raise TopologyError(
+                f"exchange({self.name!r}, type={self.type!r})",
+                remedy=f"known are {', '.join(known)}; declare=False takes one of any other type as it is",
+            )
+        _check_name("exchange", self.name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +57,7 @@ class QueueSpec:
     ttl: float | None = None
     expires: float | None = None
     max_length: int | None = None
-    overflow: str = "reject-publish"
+    overflow: Overflow = "reject-publish"
     max_priority: int | None = None
     single_active_consumer: bool = False
     delivery_limit: int | None = None
@@ -57,23 +67,20 @@ class QueueSpec:
 
     def check(self, name: str) -> None:
         """Raise `TopologyError` for what no server would declare."""
+        _check_name("queue", name)
+        quorum, limit, most = self.kind == "quorum", self.delivery_limit, self.max_priority
         wrong = {
-            f"kind={self.kind!r}": self.kind not in ("quorum", "classic") and 'write kind="quorum" or kind="classic"',
-            "durable=False": not self.durable and self.kind == "quorum" and 'a quorum queue is durable: kind="classic"',
-            f"max_priority={self.max_priority!r}": self.max_priority is not None
-            and (self.kind == "quorum" or not 1 <= self.max_priority <= 255)
-            and 'priorities from 1 to 255 are what kind="classic" has',
-            f"delivery_limit={self.delivery_limit!r}": self.delivery_limit is not None
-            and self.kind == "classic"
-            and "classic queues do not count deliveries",
-            f"ttl={self.ttl!r}": self.ttl is not None and self.ttl < 0 and "seconds, 0 or more",
-            f"max_length={self.max_length!r}": self.max_length is not None and self.max_length < 1 and "1 or more",
+            f"kind={self.kind!r}": self.kind not in ("quorum", "classic"),
+            "durable=False": quorum and not self.durable,
+            f"max_priority={most!r}": most is not None and (quorum or not 1 <= most <= 255),
+            f"delivery_limit={limit!r}": limit is not None and not quorum,
+            f"ttl={self.ttl!r}": self.ttl is not None and self.ttl < 0,
+            f"max_length={self.max_length!r}": self.max_length is not None and self.max_length < 1,
+            f"overflow={self.overflow!r}": self.overflow not in get_args(Overflow),
         }
-        if not name or len(name.encode()) > 255:
-            raise TopologyError(f"queue({name[:40]!r})", remedy="a name has 1 to 255 bytes")
-        for what, remedy in wrong.items():
-            if remedy:
-                raise TopologyError(f"queue({name!r}, {what})", remedy=remedy)
+        for what, is_wrong in wrong.items():
+            if is_wrong:
+                raise TopologyError(f"queue({name!r}, {what})", remedy=_REMEDIES[what.partition("=")[0]])
 
     def table(self, version: tuple[int, ...]) -> dict[str, Any]:
         """The arguments that a server of that version is told."""
@@ -91,6 +98,22 @@ class QueueSpec:
             "x-delivery-limit": limit,
         }
         return {name: value for name, value in told.items() if value is not None} | dict(self.arguments)
+
+
+_REMEDIES = {
+    "kind": 'write kind="quorum" or kind="classic"; streams cannot be read yet',
+    "durable": 'a quorum queue is always durable: take kind="classic"',
+    "max_priority": 'only kind="classic" has priorities, from 1 to 255',
+    "delivery_limit": "only quorum queues count deliveries",
+    "ttl": "seconds, 0 or more",
+    "max_length": "messages, 1 or more",
+    "overflow": f"write one of {', '.join(get_args(Overflow))}",
+}
+
+
+def _check_name(what: str, name: str) -> None:
+    if not name or len(name.encode()) > 255:
+        raise TopologyError(f"{what}({name[:40]!r})", remedy="a name has 1 to 255 bytes")
 
 
 def _milliseconds(seconds: float | None) -> int | None:

@@ -1,7 +1,7 @@
 """AMQP 0-9-1 on the wire, as far as messages and acknowledgements need it; the rest is aiormq's.
 
-aiormq builds a dozen objects and a task for each message: 550 µs of CPU where these bytes take 20. And it ends the whole
-connection over a header that is no UTF-8 or a timestamp past the year 9999, which then comes again, for ever.
+aiormq builds a dozen objects and a task for each message: 550 µs of CPU where these bytes take 20. And it ends the
+connection over a header's name that is no UTF-8 or a date past the year 9999, upon which the message comes again.
 """
 
 import json
@@ -241,7 +241,7 @@ def short(value: str) -> bytes:
 
 def table(headers: Mapping[str, str | bytes]) -> bytes:
     """The fields of a table, without its length. Bytes are those that are no UTF-8: the others have become text."""
-    parts = []
+    parts: list[bytes] = []
     for name, value in headers.items():
         kind, data = (b"S", value.encode()) if isinstance(value, str) else (b"x", value)
         parts += (short(name), kind, _U32.pack(len(data)), data)

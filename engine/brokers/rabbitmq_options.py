@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 from ssl import SSLContext
-from typing import Any, Self
+from typing import Any, Literal, Self
 from urllib.parse import parse_qsl, quote, unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr
@@ -21,7 +21,8 @@ class RabbitMQOptions(BaseModel):
     A heartbeat is sent and expected that often; a server that is silent for three of them is given up, and so is one
     that within `timeout` gives no answer, or on a publish makes no progress. `window` is the most messages that one
     publisher has on the way, unconfirmed. `ssl` goes before `cafile`, `certfile` and `keyfile`. `name` is what the
-    server lists the connections by. `client` is passed on to `aiormq.Connection`.
+    server lists the connections by. `auth="external"` logs in by the certificate. `client` is passed on: its
+    `client_properties` to the server, the rest to asyncio's `create_connection`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -31,6 +32,7 @@ class RabbitMQOptions(BaseModel):
     tls: bool = False
     user: str = "guest"
     password: SecretStr = SecretStr("guest")
+    auth: Literal["plain", "external"] = "plain"
     vhost: str = "/"
     name: str = "headrace"
     heartbeat: int = Field(default=20, ge=0, lt=65535)
@@ -49,7 +51,7 @@ class RabbitMQOptions(BaseModel):
 
         Raises `TopologyError`, which never tells the URL or a password.
         """
-        return fill(cls, "RabbitMQ", {**_of_url(url), **given}, "aiormq.Connection", _EXAMPLE)
+        return fill(cls, "RabbitMQ", {**_of_url(url), **given}, "asyncio's create_connection", _EXAMPLE)
 
     @property
     def where(self) -> str:
@@ -64,7 +66,7 @@ class RabbitMQOptions(BaseModel):
         login = f"{quote(self.user, safe='')}:{quote(self.password.get_secret_value(), safe='')}"
         path = "" if self.vhost == "/" else quote(self.vhost, safe="")
         scheme = "amqps" if self.tls else "amqp"
-        return f"{scheme}://{login}@{host}:{self.port}/{path}?heartbeat={self.heartbeat}"
+        return f"{scheme}://{login}@{host}:{self.port}/{path}?heartbeat={self.heartbeat}&auth={self.auth}"
 
     def context(self) -> SSLContext | None:
         """What TLS is spoken with; None for none. Reads files: not for the event loop."""

@@ -8,8 +8,8 @@ _REMEDIES = {
     "inequivalent arg": "declare it as it is, or with declare=False take it as it is; what it holds stays in it "
     "until somebody deletes it",
     "delivery acknowledgement": "a message was held for longer than the server's consumer_timeout, 30 minutes unless "
-    'it was told otherwise: raise that, give the queue arguments={"x-consumer-timeout": milliseconds}, or make mailbox= '
-    "smaller so that messages wait at the server; all that was held comes again",
+    'it was told otherwise: raise that, give the queue arguments={"x-consumer-timeout": milliseconds}, or make '
+    "mailbox= smaller so that messages wait at the server; all that was held comes again",
     "larger than": "raise max_message_size in rabbitmq.conf, or send the address of what is in it",
     "NOT_FOUND": "declare it first, or leave declare=False out so that it is declared here",
     "ACCESS_REFUSED": "give the user the rights it needs (rabbitmqctl set_permissions: configure, write, read); "
@@ -35,11 +35,16 @@ def closed(what: object, said: str) -> BrokerError:
     return BrokerRefused(f"{told}; {remedy}")
 
 
+def not_taken(what: object) -> BrokerError:
+    """The error for a message that the server refused with a negative confirm."""
+    return BrokerError(f"{what!r}: the server did not take it: a queue is full (max_length), or has lost its majority")
+
+
 def returned(what: object, said: str, exchange: str, routing_key: str) -> BrokerError:
     """The error for a message that was published and has nowhere to go."""
     place = f"exchange {exchange!r} has none for the routing key {routing_key!r}" if exchange else repr(routing_key)
     return BrokerError(
-        f"{what!r}: no queue takes it ({said}): {place}; bind a queue, or publish with mandatory=False what may get lost"
+        f"{what!r}: no queue takes it ({said}): {place}; bind a queue; or mandatory=False, for what may get lost"
     )
 
 

@@ -13,7 +13,8 @@ from engine.brokers import rabbitmq_frames as frames
 from engine.brokers import rabbitmq_refusals as refusals
 from engine.brokers.rabbitmq_confirms import Confirms, Publication, Run
 from engine.brokers.rabbitmq_messages import Publishing, body_of, header_of
-from engine.brokers.rabbitmq_wire import Shared, Wire
+from engine.brokers.rabbitmq_shared import Shared
+from engine.brokers.rabbitmq_wire import Wire
 
 _CHUNK = 128 * 1024
 """Bytes that are written at once."""
@@ -31,7 +32,9 @@ Declare = Callable[[Wire, str], Coroutine[Any, Any, None]]
 class Publisher:
     """One life of a sink: a channel, from its opening until it is lost."""
 
-    def __init__(self, wire: Wire, channel: AbstractChannel, about: object, route_of: RouteOf, manner: Publishing) -> None:
+    def __init__(
+        self, wire: Wire, channel: AbstractChannel, about: object, route_of: RouteOf, manner: Publishing
+    ) -> None:
         self.wire = wire
         self.channel = channel
         self.error: BrokerError | None = None

@@ -14,7 +14,8 @@ from engine.brokers import rabbitmq_refusals as refusals
 from engine.brokers.rabbitmq_acks import Unsettled
 from engine.brokers.rabbitmq_declare import QueueSpec, declare_queue
 from engine.brokers.rabbitmq_messages import Delivery
-from engine.brokers.rabbitmq_wire import Shared, Wire
+from engine.brokers.rabbitmq_shared import Shared
+from engine.brokers.rabbitmq_wire import CLOSING, Wire
 
 _MOST = 65_535
 """The most that a prefetch can be."""

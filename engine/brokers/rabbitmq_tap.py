@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 from actors import BrokerError
 from engine.brokers import rabbitmq_frames as frames
@@ -68,7 +68,7 @@ class Tap(asyncio.StreamReader):
         self._rest = b""
         self._beat = 0.0
 
-    def feed_data(self, data: bytes) -> None:
+    def feed_data(self, data: Any) -> None:
         """Sort what has come, frame by frame; the transport calls it."""
         if self._rest:
             data = self._rest + data

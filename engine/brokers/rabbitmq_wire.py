@@ -1,4 +1,4 @@
-"""`Wire`: one connection to RabbitMQ, and `Shared`: the one that all sources, or all sinks, of a broker have in common.
+"""`Wire`: one connection to RabbitMQ.
 
 aiormq logs in, keeps the connection alive, opens channels and declares. Messages go past it: in through a `Tap`, out by
 writing their frames behind one another to the transport that both have.
@@ -6,14 +6,15 @@ writing their frames behind one another to the transport that both have.
 
 import asyncio
 import re
-import ssl
 import sys
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from contextlib import asynccontextmanager
+from ssl import SSLContext
 from typing import Any, TypeVar
 
 import aiormq
 from aiormq.abc import AbstractChannel
+from aiormq.exceptions import ChannelInvalidStateError
 from yarl import URL
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
@@ -44,31 +45,34 @@ class Wire:
         self._connection: aiormq.Connection
         self.writer: asyncio.StreamWriter
 
-    async def open(self, context: ssl.SSLContext | None, purpose: str) -> None:
+    async def open(self, context: SSLContext | None, purpose: str) -> None:
         """Connect and log in; raises `BrokerUnavailable` or `BrokerRefused`."""
-        options = self.options
+        options, where = self.options, self.options.where
+        properties: dict[str, Any] = {"connection_name": f"{options.name}: {purpose}"}
+        rest = dict(options.client)
+        properties |= rest.pop("client_properties", {})
         try:
             async with asyncio.timeout(options.connect_timeout):
-                await self._connect(context)
+                await self._connect(context, rest)
         except TimeoutError:
-            raise BrokerUnavailable(
-                f"RabbitMQ at {options.where}: not reached within {options.connect_timeout:g} s"
-            ) from None
+            raise BrokerUnavailable(f"RabbitMQ at {where}: not reached within {options.connect_timeout:g} s") from None
         except OSError as error:
-            raise refusals.not_reached(options.where, error) from None
-        properties = {"connection_name": f"{options.name}: {purpose}"}
-        given = {"client_properties": properties, **options.client}
-        self._connection = aiormq.Connection(options.url, transport_factory=_Made(self._tap, self.writer), **given)
+            raise refusals.not_reached(where, error) from None
+        except TypeError as error:
+            raise BrokerRefused(f"RabbitMQ at {where}: client={{...}}: {error}") from None
+        transport = _Made(self._tap, self.writer)
+        self._connection = aiormq.Connection(options.url, transport_factory=transport, client_properties=properties)
         try:
             await self.ask(self._connection.connect(), options.connect_timeout)
         except BaseException:
             self.writer.transport.abort()
             raise
 
-    async def _connect(self, context: ssl.SSLContext | None) -> None:
-        loop = asyncio.get_running_loop()
-        host = self.options.host
-        transport, _ = await loop.create_connection(lambda: self._protocol, host, self.options.port, ssl=context)
+    async def _connect(self, context: SSLContext | None, rest: Mapping[str, Any]) -> None:
+        loop, options = asyncio.get_running_loop(), self.options
+        transport, _ = await loop.create_connection(
+            lambda: self._protocol, options.host, options.port, ssl=context, **rest
+        )
         self.writer = asyncio.StreamWriter(transport, self._protocol, self._tap, loop)
 
     async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None, about: object = None) -> T:
@@ -86,9 +90,9 @@ class Wire:
             in_time = task.done()
             task.cancel()
         error = task.exception() if in_time and not task.cancelled() else None
-        if error is None and in_time and not task.cancelled():
+        if in_time and not task.cancelled() and error is None:
             return task.result()
-        if isinstance(error, aiormq.AMQPChannelError) and not self.lost.done():
+        if isinstance(error, aiormq.AMQPChannelError | ChannelInvalidStateError) and not self.lost.done():
             raise refusals.closed(about, str(error.args[-1] if error.args else error)) from None
         self.lose(f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s")
         raise refusals.again(self.lost.result()) from None
@@ -155,8 +159,9 @@ class Wire:
             self.max_size = int(found[1])
 
     def lose(self, why: str) -> None:
-        """Give the connection up."""
-        self._end(BrokerUnavailable(f"RabbitMQ at {self.options.where}: {why}"))
+        """Give the connection up, for what the server has said of it, or else for that reason."""
+        where, said = self.options.where, self._tap.said
+        self._end(refusals.not_let_in(where, said) if said else BrokerUnavailable(f"RabbitMQ at {where}: {why}"))
 
     async def close(self) -> None:
         """Take leave of the server."""
@@ -169,11 +174,8 @@ class Wire:
         self.lose("closed")
 
     def _ended(self, error: Exception | None, garbage: bytes) -> None:
-        where, said = self.options.where, self._tap.said
         if garbage:
-            self._end(refusals.not_amqp(where, garbage))
-        elif said:
-            self._end(refusals.not_let_in(where, said))
+            self._end(refusals.not_amqp(self.options.where, garbage))
         else:
             self.lose(f"the connection was lost{f': {error}' if error else ''}")
 
@@ -201,53 +203,3 @@ def _heard(task: "asyncio.Future[Any]") -> None:
     """Nobody waits for it any more: no complaint that nobody has heard of its error."""
     if not task.cancelled():
         task.exception()
-
-
-class Shared:
-    """A connection that is opened by the first who needs it, again when it was lost, and closed after the last."""
-
-    def __init__(self, options: RabbitMQOptions, purpose: str) -> None:
-        self._options = options
-        self._purpose = purpose
-        self._users = 0
-        self._wire: Wire | None = None
-        self._opening = asyncio.Lock()
-        self._attempts = 0
-        self._failed: BrokerError | None = None
-
-    def join(self) -> None:
-        """Need it, from now until `leave`."""
-        self._users += 1
-
-    async def leave(self) -> None:
-        """Need it no more."""
-        self._users -= 1
-        if not self._users and self._wire is not None:
-            wire, self._wire = self._wire, None
-            await wire.close()
-
-    async def wire(self) -> Wire:
-        """The connection. Who waited while another's attempt failed shares its error, and does not wait once more."""
-        attempts = self._attempts
-        async with self._opening:
-            if self._wire is not None and not self._wire.lost.done():
-                return self._wire
-            if self._attempts != attempts and self._failed is not None:
-                raise refusals.again(self._failed)
-            self._attempts += 1
-            wire = Wire(self._options)
-            try:
-                await wire.open(await asyncio.to_thread(self._context), self._purpose)
-            except BrokerError as error:
-                self._failed = error
-                raise
-            self._wire, self._failed = wire, None
-            return wire
-
-    def _context(self) -> ssl.SSLContext | None:
-        try:
-            return self._options.context()
-        except OSError as error:  # ssl.SSLError is one
-            raise BrokerRefused(
-                f"RabbitMQ at {self._options.where}: its certificates cannot be read: {error}"
-            ) from None

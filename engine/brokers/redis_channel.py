@@ -13,7 +13,7 @@ from engine.brokers.reading import Reading
 from engine.brokers.redis_errors import trouble
 from engine.brokers.redis_fields import element
 from engine.brokers.redis_options import Target
-from engine.brokers.redis_wire import Servers
+from engine.brokers.redis_wire import Servers, farewell
 
 BEAT = 10.0
 """Seconds of silence after which the server is asked whether it is there."""
@@ -111,7 +111,9 @@ class ChannelSource:
             await self._reading.stop()
         finally:
             self._ready.clear()
-            await self._drop()
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                await farewell(connection)
 
     def pending(self) -> int | None:
         """Not known."""

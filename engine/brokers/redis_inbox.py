@@ -25,7 +25,11 @@ class InboxSource:
 
     async def open(self) -> None:
         """Connect."""
-        await self._wire.ask("LLEN", self._list)
+        try:
+            await self._wire.ask("LLEN", self._list)
+        except BaseException:
+            await self._wire.close()
+            raise
         self._open = True
 
     async def fetch(self, limit: int) -> list[Message]:

@@ -46,12 +46,18 @@ class RedisSink:
 
     async def open(self) -> None:
         """Connect; raises `BrokerUnavailable`, and `BrokerRefused` where the destination holds something else."""
-        wire = await self._wire(self._destination)
+        try:
+            await self._check(await self._wire(self._destination))
+        except BaseException:
+            await self.close()
+            raise
+        self._open = True
+
+    async def _check(self, wire: Wire) -> None:
         (reply,) = await wire.exchange((("PING",) if self._various else ("TYPE", self._destination),))
         if not self._various and not isinstance(reply, ResponseError) and reply not in (b"none", self._kind.encode()):
             wrong = ResponseError(f"WRONGTYPE it is a {reply.decode()}, not a {self._kind}")
             raise answer(wrong, wire.where_of(self._destination))
-        self._open = True
 
     async def publish(self, run: Sequence[Message]) -> None:
         """Publish a run in order; where its destinations are on several nodes of a cluster, in order on each of them.

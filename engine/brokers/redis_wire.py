@@ -223,7 +223,17 @@ class Wire:
 
     async def close(self) -> None:
         """Let go of the connection."""
-        await self._drop()
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await farewell(connection)
+
+
+async def farewell(connection: Connection) -> None:
+    """Close a connection that is in order: with TLS it takes two to do that."""
+    try:
+        await connection.disconnect()
+    except (RedisError, OSError):
+        pass  # it is closed all the same
 
 
 def chunks(items: Sequence[Any], most: int) -> Iterable[Sequence[Any]]:

