@@ -91,6 +91,7 @@ class Supervisor:
                     with CancelScope(shield=True):
                         await self.stop()
                     raise
+                self._stopping = True  # whoever is added now comes too late
                 self._tasks.cancel_scope.cancel()  # restarts that still wait out their backoff
         finally:
             self._tasks, self._stopping = None, False

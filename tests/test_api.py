@@ -1,6 +1,6 @@
 """What users write, as they write it: every module that the documents show, run in the Harness.
 
-The brokers of the first modules have names of their own, as servers would; they are embedded all the same.
+The brokers are real ones, and no server runs: the Harness has every endpoint in memory.
 """
 
 import asyncio
@@ -27,9 +27,12 @@ from headrace import (
     Harness,
     Header,
     IntensityExceeded,
+    Kafka,
     Logger,
     Memory,
     Message,
+    RabbitMQ,
+    Redis,
     Reject,
     Retry,
     Send,
@@ -58,8 +61,9 @@ def order(number: int = 1, customer: str = "a", **more: Any) -> dict[str, Any]:
     return {"id": number, "customer": customer, "total": 2, **more}
 
 
-rabbit = Memory("rabbit")
-kafka = Memory("kafka")
+rabbit = RabbitMQ("amqp://guest:guest@localhost/")
+kafka = Kafka("localhost:9092")
+redis = Redis("redis://localhost")
 
 
 # -- the shortest topology ------------------------------------------------------------------------------------
@@ -121,10 +125,39 @@ async def test_a_body_that_does_not_validate_is_a_dead_letter_and_the_next_one_p
 
 async def test_endpoints_are_values_and_a_broker_may_come_from_a_url() -> None:
     assert rabbit.queue("orders") == rabbit.queue("orders")
-    assert rabbit.queue("orders") != kafka.topic("orders")
+    assert rabbit.queue("orders") != rabbit.queue("others")
+    assert kafka.topic("orders") == kafka.topic("orders")
+    assert kafka.topic("orders") != Kafka("elsewhere:9092").topic("orders")
     assert broker("memory://api") is broker("memory://api")
     with pytest.raises(TopologyError, match="no broker is known by the scheme carrier-pigeon"):
         broker("carrier-pigeon://user:secret@loft")
+
+
+async def test_one_topology_over_endpoints_of_every_kind() -> None:
+    topology = Topology("gateway")
+    everywhere = [
+        topology.publisher(kafka.topic("orders.{customer}")),
+        topology.publisher(rabbit.exchange("orders", type="topic", routing_key="orders.{customer}")),
+        topology.publisher(redis.list("jobs")),
+        topology.publisher(redis.channel("news")),
+    ]
+    done: list[int] = []
+
+    @topology.router(rabbit.queue("orders"), redis.stream("orders", group="gateway"), to=everywhere)
+    def to_all(order: Order) -> object:
+        return everywhere
+
+    @topology.subscriber(redis.list("jobs"))
+    async def work(order: Order) -> None:
+        done.append(order.id)
+
+    async with Harness(topology) as harness:
+        await harness.publish(rabbit.queue("orders"), order(1))
+        await harness.publish(redis.stream("orders"), order(2))
+        await harness.settle()
+        assert sorted(each.id for each in harness.published(kafka.topic("orders.a"))) == [1, 2]
+        assert len(harness.published(redis.channel("news"))) == 2
+    assert sorted(done) == [1, 2]
 
 
 # -- stages -------------------------------------------------------------------------------------------------------
@@ -354,13 +387,13 @@ async def test_several_sources_and_stacked_decorators_feed_one_function() -> Non
     topology = Topology("several")
     seen: list[tuple[str, str | None]] = []
 
-    @topology.subscriber(rabbit.topic("users"), max_workers=2)
+    @topology.subscriber(rabbit.queue("users"), max_workers=2)
     @topology.subscriber(kafka.topic("users"), kafka.topic("admins"), retry=Retry(attempts=3))
     async def greet(name: str, message: Message) -> None:
         seen.append((name, message.source))
 
     async with Harness(topology) as harness:
-        await harness.publish(rabbit.topic("users"), "ann")
+        await harness.publish(rabbit.queue("users"), "ann")
         await harness.publish(kafka.topic("users"), "bob")
         await harness.publish(kafka.topic("admins"), "cyd")
         await harness.settle()
@@ -424,7 +457,7 @@ class Shipment:
 async def test_every_item_of_a_generator_goes_on_as_a_message_of_its_own() -> None:
     topology = Topology("generators")
 
-    @topology.subscriber(rabbit.topic("baskets"))
+    @topology.subscriber(rabbit.queue("baskets"))
     async def lines(basket: list[Line]) -> AsyncIterator[Line]:
         for line in basket:
             yield line
@@ -436,18 +469,18 @@ async def test_every_item_of_a_generator_goes_on_as_a_message_of_its_own() -> No
             yield Shipment(sku=line["sku"])
 
     async with Harness(topology) as harness:
-        await harness.publish(rabbit.topic("baskets"), [{"sku": "a", "amount": 2}, {"sku": "b", "amount": 1}])
-        await harness.publish(rabbit.topic("baskets"), [])
+        await harness.publish(rabbit.queue("baskets"), [{"sku": "a", "amount": 2}, {"sku": "b", "amount": 1}])
+        await harness.publish(rabbit.queue("baskets"), [])
         await harness.settle()
         assert harness.published(kafka.topic("shipments")) == [Shipment("a"), Shipment("a"), Shipment("b")]
-        assert harness.dead_letters(rabbit.topic("baskets")) == []
+        assert harness.dead_letters(rabbit.queue("baskets")) == []
 
 
 async def test_a_returned_message_sets_key_and_headers_of_what_goes_on() -> None:
     topology = Topology("envelopes")
 
     @topology.publisher(kafka.topic("out"))
-    @topology.subscriber(rabbit.topic("in"))
+    @topology.subscriber(rabbit.queue("in"))
     async def envelope(body: str, message: Message) -> Message:
         if body == "as it is":
             return Message(body)
@@ -455,7 +488,7 @@ async def test_a_returned_message_sets_key_and_headers_of_what_goes_on() -> None
 
     async with Harness(topology) as harness:
         for body in ("as it is", "hello"):
-            await harness.publish(rabbit.topic("in"), body, key="old", headers={"from": "me"})
+            await harness.publish(rabbit.queue("in"), body, key="old", headers={"from": "me"})
         await harness.settle()
         kept, changed = harness.messages(kafka.topic("out"))
     assert (kept.raw, kept.key, dict(kept.headers or {})) == (b"as it is", "old", {"from": "me"})
@@ -541,7 +574,7 @@ async def test_an_actor_keeps_its_state_until_its_supervisor_makes_it_anew() -> 
     life: list[str] = []
 
     @topology.publisher(kafka.topic("counts"))
-    @topology.subscriber(rabbit.topic("words"), retry=Retry(attempts=2, first=0))
+    @topology.subscriber(rabbit.queue("words"), retry=Retry(attempts=2, first=0))
     class Count(Actor):
         def __init__(self) -> None:
             self.count = 0
@@ -560,7 +593,7 @@ async def test_an_actor_keeps_its_state_until_its_supervisor_makes_it_anew() -> 
 
     async with Harness(topology) as harness:
         for word in ("one", "two", "crash", "three"):
-            await harness.publish(rabbit.topic("words"), word)
+            await harness.publish(rabbit.queue("words"), word)
         await harness.settle()
         assert harness.published(kafka.topic("counts")) == [1, 2, 1, 2]
         assert harness.engine.status()[0].restarts == 1
@@ -623,7 +656,7 @@ async def test_what_a_handler_asks_for_by_annotation_is_filled_in() -> None:
         closed.append("session")
 
     @topology.publisher(kafka.topic("out"))
-    @topology.subscriber(rabbit.topic("in"))
+    @topology.subscriber(rabbit.queue("in"))
     async def price(
         sku: str,
         prices: Annotated[dict[str, float], Context()],
@@ -635,14 +668,14 @@ async def test_what_a_handler_asks_for_by_annotation_is_filled_in() -> None:
         return {"price": prices[sku], "request": request, "tries": tries + 1, "session": session}
 
     async with Harness(topology) as harness:
-        await harness.publish(rabbit.topic("in"), "a", headers={"x-request-id": "r", "x-tries": "4"}, id="1")
+        await harness.publish(rabbit.queue("in"), "a", headers={"x-request-id": "r", "x-tries": "4"}, id="1")
         await harness.settle()
         expected = {"price": 3.0, "request": "r", "tries": 5, "session": "session of 1 with 1 price"}
         assert harness.published(kafka.topic("out")) == [expected]
         assert closed == ["session"]
-        await harness.publish(rabbit.topic("in"), "a")
+        await harness.publish(rabbit.queue("in"), "a")
         await harness.settle()
-        (letter,) = harness.dead_letters(rabbit.topic("in"))
+        (letter,) = harness.dead_letters(rabbit.queue("in"))
         assert (letter.headers or {})["headrace-reason"] == "header 'x-request-id' is missing"
     assert closed[-1] == "resources"
 
@@ -666,17 +699,17 @@ async def test_middleware_is_around_every_handler_call_the_first_outermost() -> 
         return (await call_next(message)) + "!"
 
     @topology.publisher(kafka.topic("out"))
-    @topology.subscriber(rabbit.topic("in"))
+    @topology.subscriber(rabbit.queue("in"))
     def shout(word: str) -> str:
         calls.append("in the loop" if threading.current_thread() is threading.main_thread() else "in a thread")
         return word.upper()
 
     async with Harness(topology) as harness:
         for word in ("hello", "rude"):
-            await harness.publish(rabbit.topic("in"), word)
+            await harness.publish(rabbit.queue("in"), word)
         await harness.settle()
         assert harness.published(kafka.topic("out")) == ["HELLO!"]
-        assert len(harness.dead_letters(rabbit.topic("in"))) == 1
+        assert len(harness.dead_letters(rabbit.queue("in"))) == 1
     assert calls == ["before hello", "in a thread", "after hello", "before rude", "after rude"]
 
 
@@ -684,7 +717,7 @@ async def test_an_included_topology_has_its_stages_prefixed_and_its_destinations
     other, topology = Topology("orders"), Topology("everything")
 
     @other.publisher(kafka.topic("orders.enriched"))
-    @other.subscriber(rabbit.topic("orders"))
+    @other.subscriber(kafka.topic("orders"))
     async def enrich(order: Order) -> Order:
         return order
 
@@ -693,7 +726,7 @@ async def test_an_included_topology_has_its_stages_prefixed_and_its_destinations
     names = {stage.name for stage in topology.graph().stages}
     assert names == {"eu.enrich", "eu.to:orders.enriched", "us.enrich", "us.to:orders.enriched"}
     async with Harness(topology) as harness:
-        await harness.publish(rabbit.topic("orders"), order())
+        await harness.publish(kafka.topic("orders"), order())
         await harness.settle()
         assert len(harness.published(kafka.topic("orders.enriched"))) == 2, "each has a group of its own"
 
@@ -705,14 +738,14 @@ async def test_a_pool_of_so_many_workers_has_as_many_handlers_at_once() -> None:
     topology, inside = Topology("five"), []
     release = anyio.Event()
 
-    @topology.subscriber(rabbit.topic("in"), max_workers=5)
+    @topology.subscriber(rabbit.queue("in"), max_workers=5)
     async def call(number: int) -> None:
         inside.append(number)
         await release.wait()
 
     async with Harness(topology) as harness:
         for number in range(20):
-            await harness.publish(rabbit.topic("in"), number)
+            await harness.publish(rabbit.queue("in"), number)
         await harness.advance(0)
         assert sorted(inside) == [0, 1, 2, 3, 4]
         release.set()
@@ -725,14 +758,14 @@ async def test_a_pool_finds_its_size_between_its_bounds(workers: Any, most: int)
     topology, inside = Topology("elastic"), []
     release = anyio.Event()
 
-    @topology.subscriber(rabbit.topic("in"), max_workers=workers)
+    @topology.subscriber(rabbit.queue("in"), max_workers=workers)
     async def call(number: int) -> None:
         inside.append(number)
         await release.wait()
 
     async with Harness(topology) as harness:
         for number in range(200):
-            await harness.publish(rabbit.topic("in"), number)
+            await harness.publish(rabbit.queue("in"), number)
         await harness.advance(0)
         assert harness.engine.status()[0].workers == 1
         await harness.advance(30)
@@ -748,14 +781,14 @@ async def test_a_def_handler_runs_in_a_thread_and_does_not_hold_up_the_others() 
     barrier = threading.Barrier(3, timeout=10)
 
     @topology.publisher(kafka.topic("out"))
-    @topology.subscriber(rabbit.topic("in"), max_workers=3)
+    @topology.subscriber(rabbit.queue("in"), max_workers=3)
     def block(number: int) -> int:
         barrier.wait()
         return number * 2
 
     async with Harness(topology) as harness:
         for number in range(6):
-            await harness.publish(rabbit.topic("in"), number)
+            await harness.publish(rabbit.queue("in"), number)
         await harness.settle()
         assert sorted(harness.published(kafka.topic("out"))) == [0, 2, 4, 6, 8, 10]
 

@@ -22,7 +22,6 @@ import pytest
 
 from actors import Clock, Supervisor
 from engine.assembly import Assembly, ByBroker
-from engine.cli.load import load
 from engine.settings import read
 from headrace import Harness, Topology
 
@@ -283,12 +282,13 @@ def test_every_test_that_is_named_exists() -> None:
             assert f"def {name}(" in written, f"{page.name} names {name}"
 
 
-def test_the_supervision_tree_is_drawn_as_it_is(tmp_path: Path) -> None:
+def test_the_supervision_tree_is_drawn_as_it_is() -> None:
     readme = ROOT / "README.md"
+    names: dict[str, Any] = {"__name__": "orders"}
     (block,) = [block for block in blocks(readme) if block.text.startswith("engine\n")]
     drawn = re.findall(r"── (.+?)(?:  |$)", block.text, re.MULTILINE)
-    write_files(readme, tmp_path)
-    graph = load(str(tmp_path / "orders.py"), tmp_path).graph()
+    exec(next(block.text for block in blocks(readme) if block.file == "orders.py"), names)
+    graph = names["topology"].graph()
     assembly = Assembly(graph, ByBroker(), Clock(), {})
     assert drawn == [graph.name, *children(assembly.supervisor)]
 

@@ -2,6 +2,7 @@
 
 import csv
 import gzip
+import os
 import re
 import subprocess
 import sys
@@ -10,12 +11,18 @@ from pathlib import Path
 
 import pytest
 
+from tests.servers.kafka import Kafka
+from tests.servers.nats import Nats
+from tests.servers.rabbitmq import RabbitMQ
+from tests.servers.redis import Redis
+
 ROOT = Path(__file__).parent.parent
 EXAMPLES = sorted(path.name for path in (ROOT / "examples").glob("*.py") if path.name != "showing.py")
 
 
-def run(*command: str, code: int = 0) -> str:
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, check=False)
+def run(*command: str, code: int = 0, **servers: str) -> str:
+    environment = os.environ | servers
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=55, check=False, env=environment)
     assert done.returncode == code, f"{' '.join(command)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}"
     return done.stdout
 
@@ -83,6 +90,22 @@ SHOWN = {
 @pytest.mark.parametrize("name", SHOWN)
 def test_every_example_does_what_it_says_on_the_embedded_broker(name: str) -> None:
     shown = run(sys.executable, f"examples/{name}.py")
+    missing = [part for part in SHOWN[name] if part not in shown]
+    assert not missing, shown
+
+
+@pytest.mark.parametrize("name", SHOWN)
+def test_every_example_does_the_same_on_real_servers(
+    name: str, redis_server: Redis, nats_server: Nats, rabbitmq_server: RabbitMQ, kafka_server: Kafka
+) -> None:
+    shown = run(
+        sys.executable,
+        f"examples/{name}.py",
+        REDIS_URL=redis_server.url,
+        NATS_URL=nats_server.url,
+        RABBITMQ_URL=rabbitmq_server.url,
+        KAFKA_URL=kafka_server.url,
+    )
     missing = [part for part in SHOWN[name] if part not in shown]
     assert not missing, shown
 

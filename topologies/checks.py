@@ -58,6 +58,21 @@ def settings_of(declared: Declared, where: Where) -> Settings:
     return settings
 
 
+def check_dead_letters(settings: Settings, sources: Iterable[Endpoint], where: Where) -> None:
+    """Raise `TopologyError` where dead letters would come back as messages, for ever."""
+    grave = settings.dead_letter
+    for source in sources:
+        if (
+            grave is not None
+            and type(grave) is type(source)
+            and (grave.broker, grave.name) == (source.broker, source.name)
+        ):
+            raise where.error(
+                f"its dead letters go to {grave.name}, which it takes from: they would go round for ever",
+                f"leave dead_letter= out, which makes it {source.dead_letter().name}, or name another",
+            )
+
+
 def _count(name: str, value: Any, where: Where) -> None:
     if not _is_count(value):
         raise where.error(f"{name}={value!r:.40}: expected a whole number, at least 1", f"write {name}=1 or more")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from topologies.checks import check_lifespans, check_middleware, settings_of
+from topologies.checks import check_dead_letters, check_lifespans, check_middleware, settings_of
 from topologies.declare import Declarations
 from topologies.graph import Graph, Lifespan, Settings, Stage
 from topologies.handler import Handler, compile_handler
@@ -32,6 +32,7 @@ def _stage(node: Node, handlers: dict[Node, Handler]) -> Stage:
     settings = settings_of(node.declared, node.where)
     if node.declared.kind == "publisher":
         return _publisher(node, settings, [handlers[upstream] for upstream in node.upstream])
+    check_dead_letters(settings, node.sources, node.where)
     handler = handlers[node] = compile_handler(
         node.declared.target,
         node.where,

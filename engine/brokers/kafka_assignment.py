@@ -87,8 +87,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 # The consumer's own `committed` leaves the metadata out.
                 committed = await self.consumer._coordinator.fetch_committed_offsets(places)
                 first = await self._starts([place for place in places if place not in committed])
-        if self.fresh is not fresh:
-            return  # assigned anew meanwhile
+        if self.fresh is not fresh or not fresh <= self.consumer.assignment():
+            return  # they are being given to others, or this consumer, anew
         for place in places:
             if place in committed:
                 share = Share(place, *committed[place])
@@ -145,7 +145,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 share.void = True
                 share = self.shares[place] = Share(place, records[0].offset, committed=False)
             run += share.take(records)
-            if share.offsets.crowded:
+            if share.offsets.crowded and place in self.consumer.assignment():
                 self.consumer.pause(place)
                 self.paused.add(place)
         return run
@@ -184,7 +184,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def _resume(self) -> None:
         for place in [place for place in self.paused if not self.shares[place].offsets.crowded]:
             self.paused.discard(place)
-            self.consumer.resume(place)
+            if place in self.consumer.assignment():
+                self.consumer.resume(place)
 
     def _held(self) -> int:
         return sum(share.offsets.held for share in self.shares.values())

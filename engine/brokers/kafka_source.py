@@ -6,6 +6,7 @@ from logging import getLogger
 from time import monotonic
 
 from aiokafka import TopicPartition
+from aiokafka.errors import IllegalStateError
 from anyio import CancelScope, move_on_after
 
 from actors import BrokerError, BrokerUnavailable, Message
@@ -148,17 +149,21 @@ class KafkaSource:
         aiokafka mends a lost connection by itself and says nothing; and there are ways to get stuck
         (https://github.com/aio-libs/aiokafka/issues/1154).
         """
+        consumer = assignment.consumer
         places = [place for place in assignment.shares if place not in assignment.paused]
         with mapped(self._options, self._what):
-            async with asyncio.timeout(_SILENCE):
-                at = {place: await assignment.consumer.position(place) for place in places}
-                assignment.seen_to(at)
-                now = monotonic()
-                if at != self._at:
-                    self._at, self._moved = at, now
-                if now - self._heard < min(_SILENCE, self._options.stall):
-                    return
-                ends = await assignment.consumer.end_offsets(places) if places else {}
+            try:
+                async with asyncio.timeout(_SILENCE):
+                    at = {place: await consumer.position(place) for place in places}
+                    assignment.seen_to(at)
+                    now = monotonic()
+                    if at != self._at:
+                        self._at, self._moved = at, now
+                    if now - self._heard < min(_SILENCE, self._options.stall):
+                        return
+                    ends = await consumer.end_offsets(places) if places else {}
+            except IllegalStateError:
+                return  # the partitions are being given to others, which says that the broker is there
         self._heard = now
         if all(at[place] >= end for place, end in ends.items()):
             self._moved = now

@@ -284,8 +284,7 @@ class RabbitExchange(Reachable):
         return self.broker.replies(destination)
 
     def __repr__(self) -> str:
-        key = f", routing_key={self.routing_key!r}" if self.routing_key else ""
-        return f"{self.broker!r}.exchange({self.spec.name!r}{key})"
+        return f"{self.broker!r}.exchange({self.name!r})"
 
 
 _BOUND_BY = {"topic": "#", "fanout": "", "headers": "", "x-consistent-hash": "1"}

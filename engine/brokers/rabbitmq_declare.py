@@ -1,6 +1,6 @@
 """What queues and exchanges are declared as, and the declaring."""
 
-from collections.abc import Coroutine, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Literal, get_args
@@ -8,6 +8,7 @@ from typing import Any, Literal, get_args
 from aiormq.abc import AbstractChannel
 
 from actors import BrokerRefused, TopologyError
+from engine.brokers.rabbitmq_methods import ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete
 from engine.brokers.rabbitmq_wire import Wire
 
 logger = getLogger("headrace")
@@ -139,18 +140,16 @@ async def declare_queue(wire: Wire, about: object, name: str, spec: QueueSpec) -
 
 async def _declare(wire: Wire, about: object, name: str, spec: QueueSpec, table: dict[str, Any]) -> None:
     async with wire.channel(about) as channel:
-
-        async def ask(question: Coroutine[Any, Any, Any]) -> None:
-            await wire.ask(question, about=about)
-
-        if not spec.declare:
-            await ask(channel.queue_declare(name, passive=True))
+        if spec.declare:
+            declared = QueueDeclare(queue=name, durable=spec.durable, arguments=table)
         else:
-            await ask(channel.queue_declare(name, durable=spec.durable, arguments=table))
+            declared = QueueDeclare(queue=name, passive=True)
+        await wire.ask(channel.rpc(declared), about=about)
         for binding in spec.bind:
-            exchange = binding.exchange
+            exchange, arguments = binding.exchange, dict(binding.arguments)
             await _declare_exchange(wire, channel, about, exchange)
-            await ask(channel.queue_bind(name, exchange.name, binding.routing_key, arguments=dict(binding.arguments)))
+            bound = QueueBind(queue=name, exchange=exchange.name, routing_key=binding.routing_key, arguments=arguments)
+            await wire.ask(channel.rpc(bound), about=about)
 
 
 async def declare_exchange(wire: Wire, about: object, spec: ExchangeSpec) -> None:
@@ -161,8 +160,17 @@ async def declare_exchange(wire: Wire, about: object, spec: ExchangeSpec) -> Non
 
 async def _declare_exchange(wire: Wire, channel: AbstractChannel, about: object, spec: ExchangeSpec) -> None:
     # Those of the server's own may not be declared by anybody.
-    passive = not spec.declare or spec.name.startswith("amq.")
-    declared = channel.exchange_declare(
-        spec.name, exchange_type=spec.type, passive=passive, durable=spec.durable, arguments=dict(spec.arguments)
-    )
-    await wire.ask(declared, about=about)
+    if spec.declare and not spec.name.startswith("amq."):
+        arguments = dict(spec.arguments)
+        declared = ExchangeDeclare(
+            exchange=spec.name, exchange_type=spec.type, durable=spec.durable, arguments=arguments
+        )
+    else:
+        declared = ExchangeDeclare(exchange=spec.name, passive=True)
+    await wire.ask(channel.rpc(declared), about=about)
+
+
+async def delete_queue(wire: Wire, about: object, name: str) -> None:
+    """Remove a queue, with all that is in it."""
+    async with wire.channel(about) as channel:
+        await wire.ask(channel.rpc(QueueDelete(queue=name)), about=about)

@@ -12,10 +12,11 @@ from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers import rabbitmq_frames as frames
 from engine.brokers import rabbitmq_refusals as refusals
 from engine.brokers.rabbitmq_acks import Unsettled
-from engine.brokers.rabbitmq_declare import QueueSpec, declare_queue
+from engine.brokers.rabbitmq_declare import QueueSpec, declare_queue, delete_queue
 from engine.brokers.rabbitmq_messages import Delivery
+from engine.brokers.rabbitmq_methods import Consume
 from engine.brokers.rabbitmq_shared import Shared
-from engine.brokers.rabbitmq_wire import CLOSING, Wire
+from engine.brokers.rabbitmq_wire import Wire
 
 _MOST = 65_535
 """The most that a prefetch can be."""
@@ -152,7 +153,7 @@ class RabbitSource:
         wire.listen(channel, consumer)
         try:
             await wire.ask(channel.basic_qos(prefetch_count=self._prefetch), about=self._about)
-            await wire.ask(channel.basic_consume(self._queue, _never), about=self._about)
+            await wire.ask(channel.rpc(Consume(queue=self._queue)), about=self._about)
         except BaseException:
             await wire.close_channel(channel)
             raise
@@ -184,17 +185,14 @@ class RabbitSource:
         self._shared = self._consumer = None
         if consumer is not None:
             consumer.lost(BrokerUnavailable(f"this source of {self._about!r} was closed"))
-            if self._passing:
-                await self._remove(consumer)
             await consumer.wire.close_channel(consumer.channel)
+            if self._passing:
+                try:
+                    await delete_queue(consumer.wire, self._about, self._queue)
+                except BrokerError:
+                    pass  # it goes by itself, a little later
         if shared is not None:
             await shared.leave()
-
-    async def _remove(self, consumer: Consumer) -> None:
-        try:
-            await consumer.wire.ask(consumer.channel.queue_delete(self._queue), CLOSING, self._about)
-        except BrokerError:
-            pass  # it goes by itself, a little later
 
     def pending(self) -> int | None:
         """Not known: the server tells how many there are only when it is asked."""
@@ -203,7 +201,3 @@ class RabbitSource:
     def __repr__(self) -> str:
         consumer = self._consumer
         return f"<source of {self._about!r}: {'closed' if consumer is None else consumer.error or repr(consumer)}>"
-
-
-async def _never(message: Any) -> None:
-    """What aiormq would call with a message, if it saw any."""

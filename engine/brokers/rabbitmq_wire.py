@@ -94,6 +94,8 @@ class Wire:
             return task.result()
         if isinstance(error, aiormq.AMQPChannelError | ChannelInvalidStateError) and not self.lost.done():
             raise refusals.closed(about, str(error.args[-1] if error.args else error)) from None
+        if isinstance(error, ValueError | TypeError):  # what was asked cannot even be written
+            raise BrokerRefused(f"{about!r}: {error}") from None
         self.lose(f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s")
         raise refusals.again(self.lost.result()) from None
 

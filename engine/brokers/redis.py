@@ -9,11 +9,12 @@ from actors import Capabilities, Message, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.brokers.redis_channel import ChannelSource
 from engine.brokers.redis_fields import fields_of, value_of
+from engine.brokers.redis_group import Start
 from engine.brokers.redis_inbox import InboxSource
 from engine.brokers.redis_list import ListSource, Side
 from engine.brokers.redis_options import Target
 from engine.brokers.redis_sink import RedisSink
-from engine.brokers.redis_stream import Start, StreamSource, Subscription
+from engine.brokers.redis_stream import StreamSource
 from engine.brokers.redis_wire import pack
 
 STREAM = Capabilities(groups=True, persistent=True, replies=True)
@@ -126,7 +127,7 @@ class RedisStream(_Endpoint):
 
     def source(self, group: str, bound: int = 256) -> StreamSource:
         """A new source, for the group that the endpoint names or else for this one."""
-        return StreamSource(self.broker.target, Subscription(self.name, self.group or group, self.start))
+        return StreamSource(self.broker.target, self.name, self.group or group, self.start)
 
     def sink(self) -> RedisSink:
         """A new sink for this and any other stream."""

@@ -59,11 +59,19 @@ def _kafka(url: str) -> Broker:
     return Kafka.of_url(url)
 
 
+def _rabbitmq(url: str) -> Broker:
+    from engine.brokers.rabbitmq import RabbitMQ
+
+    return RabbitMQ(url)
+
+
 _named: dict[str, Memory] = {}
 
 SCHEMES: dict[str, Callable[[str], Broker]] = {
     "memory": _memory,
     "kafka": _kafka,
+    "amqp": _rabbitmq,
+    "amqps": _rabbitmq,
     "redis": _redis,
     "rediss": _redis,
     "redis+sentinel": _redis,

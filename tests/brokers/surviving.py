@@ -19,6 +19,13 @@ def body(number: int) -> bytes:
     return b"%d:%s" % (number, str(number * 7919).encode())
 
 
+async def eventually(check: Callable[[], Awaitable[object]], patience: float = 10.0) -> None:
+    """Wait until a server is where it should be: `check()` is true."""
+    with anyio.fail_after(patience):
+        while not await check():  # noqa: ASYNC110 - another process, which tells nobody
+            await anyio.sleep(0.02)
+
+
 async def insist(attempt: Callable[[], Awaitable[object]]) -> int:
     """Await `attempt()` again and again while the broker is out of reach; how often it was."""
     failures = 0

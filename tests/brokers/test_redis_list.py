@@ -11,7 +11,7 @@ from redis.asyncio import Redis as Client
 from actors import BrokerRefused, BrokerUnavailable
 from engine.brokers.redis import Redis, RedisList
 from tests.brokers.contract import fetched, message, numbers, opened
-from tests.brokers.surviving import insist, survives
+from tests.brokers.surviving import eventually, insist, survives
 from tests.servers.proxy import Proxy
 from tests.servers.redis import Redis as Server
 
@@ -106,9 +106,11 @@ async def test_an_answer_that_is_lost_on_its_way_comes_again(redis_server: Serve
 
                 tasks.start_soon(lose)
                 await client.rpush(name, "1", "2")
-                with anyio.fail_after(10):
-                    while await client.llen(name) == 2:  # noqa: ASYNC110 - it is another process
-                        await anyio.sleep(0.01)
+
+                async def moved() -> bool:
+                    return bool(await client.llen(name) == 0)
+
+                await eventually(moved)
                 proxy.reset()
                 proxy.mend()
             run = await fetched(source, 2)
@@ -212,11 +214,10 @@ async def test_a_listener_listens_again_after_a_fault(redis_server: Server, clie
                 await source.fetch(5)
             async with anyio.create_task_group() as tasks:
 
-                async def speak() -> None:
-                    while await client.publish(name, "2") == 0:
-                        await anyio.sleep(0.01)
+                async def heard() -> int:
+                    return int(await client.publish(name, "2"))
 
-                tasks.start_soon(speak)
+                tasks.start_soon(eventually, heard)
                 assert numbers(await source.fetch(5)) == [2]
         assert proxy.resets == 1
 

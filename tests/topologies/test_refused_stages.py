@@ -231,6 +231,11 @@ def a_lifespan_without_context(topology: Topology) -> None:
         yield
 
 
+@refused("plain: its dead letters go to in, which it takes from", "leave dead_letter= out, which makes it in.dead")
+def dead_letters_that_come_round(topology: Topology) -> None:
+    topology.subscriber(kafka.topic("in"), dead_letter=kafka.topic("in"))(plain)  # refused
+
+
 @refused("cases includes what is no topology", 'write topology.include(other, prefix="eu.")')
 def an_include_of_something_else(topology: Topology) -> None:
     topology.include(plain)  # type: ignore[arg-type]  # refused

@@ -1,0 +1,94 @@
+"""For the tests of Kafka: clients for a server of the suite, Headrace's own and the library's."""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+from uuid import uuid4
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+
+from engine.brokers.kafka import Kafka
+from tests.servers.kafka import Kafka as KafkaServer
+
+PATIENCE = 20.0
+"""Seconds that a test may wait for something that has to come."""
+
+
+async def eventually(happened: Callable[[], bool]) -> None:
+    """Wait until it has happened; `TimeoutError` where it does not."""
+    async with asyncio.timeout(PATIENCE):
+        while not happened():  # noqa: ASYNC110 - of what other processes do there is no event
+            await asyncio.sleep(0.01)
+
+
+def near(server: KafkaServer, **options: Any) -> Kafka:
+    """A client that hears of rebalances at once, and gives partitions away without waiting for long."""
+    quick = {"heartbeat_interval": 0.1, "session_timeout": 2.0, "revoke_drain": 0.2, "commit_interval": 0.1}
+    return Kafka(server.bootstrap, **quick | options)
+
+
+def fresh() -> str:
+    """A name that no other test uses."""
+    return f"t-{uuid4().hex}"
+
+
+@asynccontextmanager
+async def raw_producer(server: KafkaServer, **options: Any) -> AsyncIterator[AIOKafkaProducer]:
+    """The client library's own producer, for what Headrace would not publish."""
+    producer = AIOKafkaProducer(bootstrap_servers=server.bootstrap, **options)
+    await producer.start()
+    try:
+        yield producer
+    finally:
+        await producer.stop()
+
+
+@asynccontextmanager
+async def administration(server: KafkaServer) -> AsyncIterator[AIOKafkaAdminClient]:
+    """The client library's own admin client."""
+    client = AIOKafkaAdminClient(bootstrap_servers=server.bootstrap)
+    await client.start()
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def make(server: KafkaServer, name: str, partitions: int = 1, **config: str) -> None:
+    """Make a topic."""
+    async with administration(server) as client:
+        settings = {key.replace("_", "."): value for key, value in config.items()}
+        await client.create_topics([NewTopic(name, partitions, 1, None, settings)])
+
+
+async def there(server: KafkaServer, name: str) -> list[Any]:
+    """All records of a topic, read by the client library."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=server.bootstrap, auto_offset_reset="earliest")
+    await consumer.start()
+    try:
+        consumer.assign([TopicPartition(name, part) for part in await consumer._client._wait_on_metadata(name)])
+        ends = await consumer.end_offsets(list(consumer.assignment()))
+        found: list[Any] = []
+        for place, end in ends.items():
+            while await consumer.position(place) < end:
+                found += [each for run in (await consumer.getmany(place, timeout_ms=200)).values() for each in run]
+        return found
+    finally:
+        await consumer.stop()
+
+
+async def committed(server: KafkaServer, group: str, topic: str, partition: int = 0) -> OffsetAndMetadata:
+    """Position and metadata that a group has committed; -1 for none."""
+    place = TopicPartition(topic, partition)
+    async with administration(server) as client:
+        return (await client.list_consumer_group_offsets(group, partitions=[place]))[place]
+
+
+async def position(server: KafkaServer, group: str, topic: str, expected: int) -> None:
+    """Wait until a group has committed that position."""
+    async with asyncio.timeout(PATIENCE), administration(server) as client:
+        place = TopicPartition(topic, 0)
+        while (await client.list_consumer_group_offsets(group, partitions=[place]))[place].offset != expected:  # noqa: ASYNC110
+            await asyncio.sleep(0.02)

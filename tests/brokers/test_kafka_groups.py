@@ -1,0 +1,312 @@
+"""Kafka's groups: where they begin, what is committed and when, and what happens when partitions change hands."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from aiokafka import TopicPartition
+from aiokafka.admin import RecordsToDelete
+
+from actors import Message, Source
+from engine.brokers import kafka_client
+from engine.brokers.kafka_source import KafkaSource
+from engine.brokers.offsets import Offsets
+from tests.brokers.contract import fetched, message, numbers, opened, ready
+from tests.brokers.kafkas import administration, committed, eventually, fresh, make, near, position, raw_producer
+from tests.servers.kafka import Kafka as KafkaServer
+
+pytestmark = pytest.mark.anyio
+
+
+async def published(topic: Any, bodies: Any, **more: Any) -> None:
+    """Publish to a topic from outside."""
+    sink = topic.sink()
+    async with opened(sink):
+        await sink.publish([message(body, topic.name, **more) for body in bodies])
+
+
+async def nothing(source: Source) -> None:
+    """Fail if something comes within a moment."""
+    with pytest.raises(TimeoutError):
+        async with asyncio.timeout(0.8):
+            raise AssertionError(f"{numbers(await source.fetch(10))} came")
+
+
+# -- where a group begins ------------------------------------------------------------------------------------------
+
+
+async def test_latest_begins_with_what_comes_after_the_opening(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh(), start="latest")
+    await published(topic, [1, 2])
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, [3])
+        assert numbers(await fetched(source, 1)) == [3]
+
+
+async def test_latest_does_not_jump_ahead_after_a_crash_before_anything_was_done(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh(), start="latest")
+    await published(topic, [1, 2])
+    source = topic.source("readers")
+    async with opened(source):
+        await position(kafka_server, "readers", topic.name, 2)
+    await published(topic, [3])
+    async with opened(source):
+        assert numbers(await fetched(source, 1)) == [3]
+
+
+async def test_a_position_that_the_log_has_lost_goes_on_at_the_oldest_message(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh(), start="latest")
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, range(3))
+        await source.settle(await fetched(source, 3), [])
+    await published(topic, range(3, 9))
+    async with administration(kafka_server) as client:
+        await client.delete_records({TopicPartition(topic.name, 0): RecordsToDelete(5)})
+    async with opened(source):
+        assert numbers(await fetched(source, 4)) == [5, 6, 7, 8]
+
+
+async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh())
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, range(5))
+        old = await fetched(source, 5)
+        async with administration(kafka_server) as client:
+            await client.delete_topics([topic.name])
+        await make(kafka_server, topic.name)
+        await published(topic, [10, 11])
+        async with asyncio.timeout(20):
+            new = await fetched(source, 2)
+        assert (numbers(new), [each.offset for each in new]) == ([10, 11], [0, 1])
+        await source.settle(old, [])
+        await source.settle(new, [])
+        await position(kafka_server, "readers", topic.name, 2)
+
+
+# -- what is committed ---------------------------------------------------------------------------------------------
+
+
+async def test_the_lowest_that_is_not_done_is_committed_with_a_map_of_what_is(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh())
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, range(10))
+        run = await fetched(source, 10)
+        await source.settle([run[at] for at in (0, 1, 3, 4, 7)], [])
+        await position(kafka_server, "readers", topic.name, 2)
+        told = await committed(kafka_server, "readers", topic.name)
+        assert list(Offsets(*told).fetched(range(2, 12))) == [2, 5, 6, 8, 9, 10, 11]
+        await source.settle(run, [])
+        await position(kafka_server, "readers", topic.name, 10)
+        assert (await committed(kafka_server, "readers", topic.name)).metadata == ""
+
+
+async def test_a_commit_is_due_by_count_before_its_time(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server, commit_interval=1000, commit_every=5).topic(fresh())
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, range(10))
+        run = await fetched(source, 10)
+        await source.settle(run[:4], [])
+        assert (await committed(kafka_server, "readers", topic.name)).offset == -1
+        await source.settle(run[4:6], [])
+        await position(kafka_server, "readers", topic.name, 6)
+
+
+async def test_a_server_that_takes_no_map_gets_the_position_alone(servers: Any) -> None:
+    server = servers.get(KafkaServer, settings={"offset.metadata.max.bytes": "4"})
+    topic = near(server).topic(fresh())
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, range(4))
+        run = await fetched(source, 4)
+        await source.settle([run[0], run[2]], [])
+        await position(server, "readers", topic.name, 1)
+        assert (await committed(server, "readers", topic.name)).metadata == ""
+
+
+async def test_a_partition_whose_map_grows_too_long_rests_and_the_others_go_on(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh(), partitions=2)
+    source, sink = await ready(topic)
+    count = 24_000
+    async with opened(source, sink):
+        assert isinstance(source, KafkaSource)
+        for start in range(0, count, 4000):
+            await sink.publish([message(number, topic.name, key="a") for number in range(start, start + 4000)])
+        held: list[Message] = []
+        assignment = source._assignment
+        assert assignment is not None
+        while not assignment.paused:
+            run = await source.fetch(1000)
+            held += run[::3]
+            await source.settle([each for at, each in enumerate(run) if at % 3], [])
+        (resting,) = assignment.paused
+        taken = held[-1].offset
+        other = _key_of_another_partition(sink)
+        await sink.publish([message(1, topic.name, key=other)])
+        assert [each.key for each in await source.fetch(1000)] == [other]
+        told = assignment.shares[resting].told()
+        assert 2000 < len(told[1]) <= 4096
+        await source.settle(held, [])
+        assert not assignment.paused
+        rest = 0
+        while rest < count - int(str(taken)) - 1000:
+            run = await source.fetch(1000)
+            rest += len(run)
+            await source.settle(run, [])
+
+
+def _key_of_another_partition(sink: Any) -> str:
+    (spread,) = sink._spreads.values()
+    return next(key for key in "bcdefgh" if spread.of(key.encode()) != spread.of(b"a"))
+
+
+# -- partitions that change hands ----------------------------------------------------------------------------------
+
+
+async def test_what_is_in_hand_is_finished_before_partitions_are_given_away(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server, revoke_drain=20).topic(fresh())
+    one, other = topic.source("readers"), topic.source("readers")
+    await published(topic, range(10))
+    async with opened(one):
+        run = await fetched(one, 10)
+        joining = asyncio.ensure_future(other.open())
+        polling = asyncio.ensure_future(one.fetch(1))
+        assert isinstance(one, KafkaSource)
+        assert one._assignment is not None
+        await eventually(lambda: one._assignment.leaving)  # type: ignore[union-attr]
+        assert not joining.done()
+        await one.settle(run, [])
+        await joining
+        assert (await committed(kafka_server, "readers", topic.name)).offset == 10
+        polling.cancel()
+        await other.close()
+
+
+async def test_what_is_not_finished_in_time_comes_again_and_its_late_settling_is_forgotten(
+    kafka_server: KafkaServer,
+) -> None:
+    topic = near(kafka_server, revoke_drain=0.1).topic(fresh())
+    one, other = topic.source("readers"), topic.source("readers")
+    await published(topic, range(10))
+    async with opened(one):
+        run = await fetched(one, 10)
+        await one.settle(run[3:5], [])
+        polls = [asyncio.ensure_future(one.fetch(10))]
+        async with opened(other):
+            polls.append(asyncio.ensure_future(other.fetch(10)))
+            await asyncio.wait(polls, return_when=asyncio.FIRST_COMPLETED, timeout=20)
+            owner, again = next(
+                (owner, poll.result()) for owner, poll in zip((one, other), polls, strict=True) if poll.done()
+            )
+            assert numbers(again) == [0, 1, 2, 5, 6, 7, 8, 9]
+            assert {each.attempt for each in again} == {2}
+            await one.settle(run, [])
+            await one.settle([], run)
+            await owner.settle(again[:2], [])
+            await position(kafka_server, "readers", topic.name, 2)
+            for poll in polls:
+                poll.cancel()
+
+
+async def test_many_sources_come_and_go_and_nothing_is_lost(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server, revoke_drain=1.0).topic(fresh(), partitions=6)
+    seen: dict[int, int] = {}
+    count, stop = 3000, asyncio.Event()
+
+    async def read(source: Source, at_most: int) -> None:
+        async with opened(source):
+            while at_most > 0 and not stop.is_set():
+                run = await source.fetch(50)
+                await asyncio.sleep(0)
+                for number in numbers(run):
+                    seen[number] = seen.get(number, 0) + 1
+                await source.settle(run, [])
+                at_most -= len(run)
+                if len(seen) == count:
+                    stop.set()
+
+    readers: list[asyncio.Task[None]] = []
+    sink = topic.sink()
+    async with opened(sink), asyncio.timeout(40):
+        for start in range(0, count, 500):
+            readers.append(asyncio.ensure_future(read(topic.source("readers"), 400 if start < 2000 else count)))
+            await sink.publish([message(at, topic.name, key=str(at)) for at in range(start, start + 500)])
+            await asyncio.sleep(0.1)
+        await stop.wait()
+        for reader in readers:
+            reader.cancel()
+        await asyncio.gather(*readers, return_exceptions=True)
+    assert sorted(seen) == list(range(count))
+    assert sum(seen.values()) < count * 1.5
+
+
+async def test_a_source_that_fetches_nothing_stays_in_its_group(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server, session_timeout=0.6).topic(fresh())
+    source = topic.source("readers")
+    async with opened(source):
+        assert isinstance(source, KafkaSource)
+        await published(topic, range(3))
+        held = await fetched(source, 2)
+        epoch = source._assignment and list(source._assignment.shares.values())
+        await asyncio.sleep(1.5)  # more than twice the session's timeout, with no room for messages
+        assert source._assignment is not None
+        assert list(source._assignment.shares.values()) == epoch
+        await source.settle(held, [])
+        assert numbers(await fetched(source, 1)) == [2]
+
+
+async def test_a_static_member_takes_its_partitions_up_again_at_once(kafka_server: KafkaServer) -> None:
+    group = fresh()
+    topic = near(kafka_server, session_timeout=25, heartbeat_interval=5, group_instance_id="pod-1").topic(
+        fresh(), group
+    )
+    await published(topic, range(4))
+    killed, after = topic.source("readers"), topic.source("readers")
+    await killed.open()
+    await killed.settle((await fetched(killed, 2))[:1], [])
+    await position(kafka_server, group, topic.name, 1)
+    assert isinstance(killed, KafkaSource)
+    assert killed._assignment is not None
+    kafka_client.cut_off(killed._assignment.consumer)
+    async with asyncio.timeout(5), opened(after):
+        assert numbers(await fetched(after, 3)) == [1, 2, 3]
+    await killed.close()
+
+
+# -- patterns ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_pattern_reads_all_that_match_and_what_comes_later(kafka_server: KafkaServer) -> None:
+    stem = fresh()
+    kafka = near(kafka_server, client={"metadata_max_age_ms": 300})
+    everything = kafka.topic(pattern=f"{stem}\\..*")
+    await published(kafka.topic(f"{stem}.a"), [1])
+    await published(kafka.topic(f"{stem}.b"), [2])
+    await published(kafka.topic(f"x{stem}.c"), [99])
+    await published(everything.dead_letter(), [98])
+    source = everything.source("readers")
+    async with opened(source):
+        run = await fetched(source, 2)
+        assert {(each.source, each.raw) for each in run} == {(f"{stem}.a", b"1"), (f"{stem}.b", b"2")}
+        await source.settle(run, [])
+        await published(kafka.topic(f"{stem}.later"), [3])
+        (later,) = await fetched(source, 1)
+        assert (later.source, later.raw) == (f"{stem}.later", b"3")
+        await source.settle([later], [])
+        await nothing(source)
+
+
+async def test_a_pattern_that_matches_nothing_yet_waits(kafka_server: KafkaServer) -> None:
+    stem = fresh()
+    kafka = near(kafka_server, client={"metadata_max_age_ms": 300})
+    source = kafka.topic(pattern=f"{stem}.*").source("readers")
+    async with opened(source):
+        await nothing(source)
+        async with raw_producer(kafka_server) as producer:
+            await make(kafka_server, f"{stem}.a")
+            await producer.send_and_wait(f"{stem}.a", b"1")
+        assert numbers(await fetched(source, 1)) == [1]
