@@ -107,7 +107,9 @@ class Endpoint(Protocol):
     """A destination on a broker, as a value: equal when broker, name and options are."""
 
     @property
-    def broker(self) -> Broker: ...
+    def broker(self) -> Broker:
+        """The server that it is on."""
+        ...
 
     @property
     def name(self) -> str:
@@ -115,7 +117,9 @@ class Endpoint(Protocol):
         ...
 
     @property
-    def capabilities(self) -> Capabilities: ...
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        ...
 
     @property
     def options(self) -> Mapping[str, Any]:

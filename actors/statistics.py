@@ -33,6 +33,7 @@ class Latency:
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
 
     def add(self, seconds: float) -> None:
+        """Take in one sample."""
         self.samples.append(seconds)
 
     def percentiles(self) -> tuple[float, float] | None:

@@ -43,10 +43,14 @@ class Bound(Protocol):
     """A handler made ready for one worker: how to call it, and the actor behind it if it is a class."""
 
     @property
-    def invoke(self) -> Invoke: ...
+    def invoke(self) -> Invoke:
+        """Handle one message, or the joint message of a batch, and return what came of it."""
+        ...
 
     @property
-    def actor(self) -> Actor | None: ...
+    def actor(self) -> Actor | None:
+        """The instance that handles, where the handler is a class."""
+        ...
 
 
 class Worker:

@@ -23,7 +23,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from benchmarks.loop_kafka import KafkaLoops
-#from benchmarks.loop_nats import NatsLoops
+from benchmarks.loop_nats import NatsLoops
 from benchmarks.loop_rabbitmq import RabbitMQLoops
 from benchmarks.loop_redis import RedisLoops
 from benchmarks.work import Loops, Order, body, handle, handle_slowly
@@ -34,7 +34,7 @@ from tests.servers.site import Site
 
 LOOPS: dict[str, Callable[[str], Loops]] = {
     "redis": RedisLoops,
-#    "nats": NatsLoops,
+    "nats": NatsLoops,
     "rabbitmq": RabbitMQLoops,
     "kafka": KafkaLoops,
 }

@@ -12,9 +12,9 @@ from topologies import Graph, Stage
 
 GROUP = "headrace.dead"
 """The consumer group that dead letters are read by, where the broker has groups."""
-QUIET = 2.0
+QUIET = 1.0
 """Seconds without a letter after which there are no more; the first may take longer, while a broker makes the group."""
-FIRST = 10.0
+FIRST = 4.0
 RUN = 200
 
 

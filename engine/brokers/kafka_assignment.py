@@ -18,7 +18,7 @@ from engine.brokers.kafka_wire import Fetched, Record
 from engine.brokers.offsets import LIMIT
 
 logger = getLogger("headrace.kafka")
-PATIENCE = 5.0
+PATIENCE = 3.0
 """Seconds that a commit may take."""
 
 

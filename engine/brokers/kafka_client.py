@@ -54,7 +54,7 @@ def check(options: KafkaOptions) -> None:
 
 def admin(options: KafkaOptions) -> AIOKafkaAdminClient:
     """A client that sees to topics; not started."""
-    return AIOKafkaAdminClient(**connection(options))
+    return AIOKafkaAdminClient(**connection(options) | _passed_on(options, AIOKafkaAdminClient))
 
 
 def consumer(options: KafkaOptions, group: str | None, instance: str | None = None, **more: Any) -> AIOKafkaConsumer:

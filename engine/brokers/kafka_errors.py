@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 from aiokafka import errors
 from aiokafka.conn import collect_hosts, create_conn
+from aiokafka.protocol.metadata import MetadataRequest
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
 from engine.brokers.kafka_client import connection
@@ -59,7 +60,9 @@ def said(error: BaseException) -> str:
         return f"{name}, {told or error.description or error.message}".rstrip(", ")
     if isinstance(error, TimeoutError | asyncio.TimeoutError):
         return "no answer in time"
-    return f"{name}: {error}" if str(error) else name
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) if str(error).startswith(name) else f"{name}: {error}".rstrip(": ")
 
 
 @contextmanager
@@ -84,21 +87,23 @@ async def diagnosed(error: Exception, options: KafkaOptions, what: str = "") -> 
     for host, port, _ in hosts:
         try:
             made = await create_conn(host, port, **arguments)
+            try:
+                await made.send(MetadataRequest([]))
+            finally:
+                made.close()
         except Exception as reason:
             if type(reason) in REMEDIES:
                 return explained(reason, options, what)
-            reasons.append(f"{host}:{port}: {_hint(reason, options)}")
-        else:
-            made.close()
-            return explained(error, options, what)
-    return BrokerUnavailable(f"Kafka at {options.where}: no connection: {'; '.join(reasons)}")
+            reasons.append(f"{host}:{port}: {said(reason)}{_hint(reason, options)}")
+    return BrokerUnavailable(f"Kafka at {options.where}: no connection: {'; '.join(reasons) or 'it was there again'}")
 
 
 def _hint(reason: Exception, options: KafkaOptions) -> str:
-    if isinstance(reason, ssl.SSLError) or "SSL" in type(reason).__name__:
-        return f"{said(reason)}; does this port speak TLS?"
-    if isinstance(reason, errors.KafkaConnectionError) and not options.protocol.endswith("SSL"):
-        return f"{said(reason)}; does this port want TLS (cafile=, ssl=)?"
-    if isinstance(reason, OSError) and reason.strerror:
-        return reason.strerror
-    return said(reason)
+    """What may be the matter where a server just hangs up."""
+    if not isinstance(reason, errors.KafkaConnectionError | ConnectionResetError | ssl.SSLError | EOFError):
+        return ""
+    if options.protocol.endswith("SSL"):
+        return " (does this port speak TLS?)"
+    if options.protocol == "PLAINTEXT":
+        return " (if it does so every time: this port may ask for TLS, cafile=, or for a login, user=)"
+    return " (if it does so every time: this port may ask for TLS, cafile=)"

@@ -45,9 +45,16 @@ class KafkaSink:
 
     async def open(self) -> None:
         """Connect; make the topic if it is missing and may be made."""
-        producer = await self._open()
-        if "{" not in self._place.name:
-            await self._know(producer, self._place.name)
+        place = self._place
+        if "{" in place.name:
+            await self._open()
+            return
+        try:
+            await self._know(await self._open(), place.name)
+        except BrokerRefused:
+            # A user who may not write at all gets no producer: whether it is about the topic, another request tells.
+            await kafka_topics.ensure(self._options, place.name, place.partitions, place.replication)
+            raise
 
     async def _open(self) -> AIOKafkaProducer:
         async with self._opening:
@@ -60,7 +67,7 @@ class KafkaSink:
                     with CancelScope(shield=True):
                         await kafka_client.end(producer)
                         if isinstance(error, Exception):
-                            raise await diagnosed(error, self._options) from error
+                            raise await diagnosed(error, self._options, str(self._place)) from error
                     raise
                 most = self._options.client.get("max_request_size", 1024 * 1024)
                 self._cutter = Cutter(producer.create_batch, most, self._options.linger > 0)

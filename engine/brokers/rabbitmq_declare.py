@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from logging import getLogger
 from typing import Any, Literal, get_args
 
-from aiormq.abc import AbstractChannel
+import aiormq
 
 from actors import BrokerRefused, TopologyError
 from engine.brokers.rabbitmq_methods import ExchangeDeclare, QueueBind, QueueDeclare, QueueDelete
@@ -158,7 +158,7 @@ async def declare_exchange(wire: Wire, about: object, spec: ExchangeSpec) -> Non
         await _declare_exchange(wire, channel, about, spec)
 
 
-async def _declare_exchange(wire: Wire, channel: AbstractChannel, about: object, spec: ExchangeSpec) -> None:
+async def _declare_exchange(wire: Wire, channel: aiormq.Channel, about: object, spec: ExchangeSpec) -> None:
     # Those of the server's own may not be declared by anybody.
     if spec.declare and not spec.name.startswith("amq."):
         arguments = dict(spec.arguments)

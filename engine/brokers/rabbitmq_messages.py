@@ -6,7 +6,7 @@ from struct import error as unreadable
 from typing import Any, Protocol, TypeVar
 
 import aiormq
-from aiormq.abc import AbstractChannel, DeliveredMessage
+from aiormq.abc import DeliveredMessage
 
 from actors import Message, delivered
 from engine.brokers import rabbitmq_frames as frames
@@ -47,7 +47,7 @@ class Consuming(Protocol):
     """What a delivery came through."""
 
     @property
-    def channel(self) -> AbstractChannel: ...
+    def channel(self) -> aiormq.Channel: ...
 
     def source_of(self, exchange: str, routing_key: str) -> str: ...
 

@@ -6,7 +6,7 @@ from time import time
 from typing import Any
 from uuid import uuid4
 
-from aiormq.abc import AbstractChannel
+import aiormq
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable, Message, PublishError
 from engine.brokers import rabbitmq_frames as frames
@@ -33,7 +33,7 @@ class Publisher:
     """One life of a sink: a channel, from its opening until it is lost."""
 
     def __init__(
-        self, wire: Wire, channel: AbstractChannel, about: object, route_of: RouteOf, manner: Publishing
+        self, wire: Wire, channel: aiormq.Channel, about: object, route_of: RouteOf, manner: Publishing
     ) -> None:
         self.wire = wire
         self.channel = channel

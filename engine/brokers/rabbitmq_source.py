@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
 from typing import Any
 
-from aiormq.abc import AbstractChannel
+import aiormq
 
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers import rabbitmq_frames as frames
@@ -28,7 +28,7 @@ SourceOf = Callable[[str, str], str]
 class Consumer:
     """One life of a source: a channel, from its opening until it is lost."""
 
-    def __init__(self, wire: Wire, channel: AbstractChannel, about: object, source_of: SourceOf) -> None:
+    def __init__(self, wire: Wire, channel: aiormq.Channel, about: object, source_of: SourceOf) -> None:
         self.wire = wire
         self.channel = channel
         self.source_of = source_of

@@ -13,7 +13,6 @@ from ssl import SSLContext
 from typing import Any, TypeVar
 
 import aiormq
-from aiormq.abc import AbstractChannel
 from aiormq.exceptions import ChannelInvalidStateError
 from yarl import URL
 
@@ -99,12 +98,14 @@ class Wire:
         self.lose(f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s")
         raise refusals.again(self.lost.result()) from None
 
-    async def open_channel(self, about: object, confirms: bool = False) -> AbstractChannel:
+    async def open_channel(self, about: object, confirms: bool = False) -> aiormq.Channel:
         """A new channel; end it with `close_channel`."""
         opened = self._connection.channel(publisher_confirms=confirms, timeout=self.options.timeout)
-        return await self.ask(opened, about=about)
+        channel = await self.ask(opened, about=about)
+        assert isinstance(channel, aiormq.Channel)
+        return channel
 
-    async def close_channel(self, channel: AbstractChannel) -> None:
+    async def close_channel(self, channel: aiormq.Channel) -> None:
         """Close a channel; what was delivered to it and is not acknowledged goes back to its queue."""
         self._tap.listeners.pop(channel.number, None)
         if not self.lost.done() and not channel.is_closed:
@@ -114,7 +115,7 @@ class Wire:
                 pass  # it is gone either way
 
     @asynccontextmanager
-    async def channel(self, about: object) -> AsyncIterator[AbstractChannel]:
+    async def channel(self, about: object) -> AsyncIterator[aiormq.Channel]:
         """A channel to ask something on, as long as the block lasts; what is refused ends it too."""
         channel = await self.open_channel(about)
         try:
@@ -122,7 +123,7 @@ class Wire:
         finally:
             await self.close_channel(channel)
 
-    def listen(self, channel: AbstractChannel, listener: Listener) -> None:
+    def listen(self, channel: aiormq.Channel, listener: Listener) -> None:
         """Hand over to it what comes on that channel."""
         self._tap.listeners[channel.number] = listener
 

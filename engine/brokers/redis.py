@@ -8,6 +8,7 @@ from uuid import uuid4
 from actors import Capabilities, Message, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.brokers.redis_channel import ChannelSource
+from engine.brokers.redis_connection import pack
 from engine.brokers.redis_fields import fields_of, value_of
 from engine.brokers.redis_group import Start
 from engine.brokers.redis_inbox import InboxSource
@@ -15,7 +16,6 @@ from engine.brokers.redis_list import ListSource, Side
 from engine.brokers.redis_options import Target
 from engine.brokers.redis_sink import RedisSink
 from engine.brokers.redis_stream import StreamSource
-from engine.brokers.redis_wire import pack
 
 STREAM = Capabilities(groups=True, persistent=True, replies=True)
 """What a stream can do."""

@@ -10,10 +10,11 @@ from redis.exceptions import RedisError
 
 from actors import BrokerUnavailable, Message
 from engine.brokers.reading import Reading
+from engine.brokers.redis_connection import connect, farewell
 from engine.brokers.redis_errors import trouble
 from engine.brokers.redis_fields import element
 from engine.brokers.redis_options import Target
-from engine.brokers.redis_wire import Servers, farewell
+from engine.brokers.redis_wire import Servers
 
 BEAT = 10.0
 """Seconds of silence after which the server is asked whether it is there."""
@@ -47,7 +48,7 @@ class ChannelSource:
         self._open = True
 
     async def _listen(self) -> Connection:
-        connection = await self._servers.connect(await self._servers.place(self._name))
+        connection, _ = await connect(self._target, await self._servers.place(self._name))
         command = "PSUBSCRIBE" if _PATTERN.intersection(self._name) else "SUBSCRIBE"
         try:
             async with timeout(self._target.options.timeout):

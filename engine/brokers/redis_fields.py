@@ -13,22 +13,20 @@ from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from actors import Message, Origin
+from actors import Message, Origin, delivered
 from engine.brokers import wire
 
 Value = str | bytes
-Parts = tuple[bytes | None, Value | None, dict[str, Value], str | None]
-"""Body, key, headers, and where a reply goes."""
 Fields = Sequence[bytes]
 """Names and values in turn."""
 
 MARK = b"headrace1 {"
-_KNOWN = frozenset((b"key", b"id", b"correlation-id", b"reply-to"))
+_KNOWN = frozenset((b"id", b"correlation-id"))
 _HEADER = b"header:"
 
 
 class Entry(Origin):
-    """Where a message of a stream came from. What nobody reads is never worked out."""
+    """Where a message of a stream came from. What hardly anybody reads is worked out when somebody does."""
 
     __slots__ = ("entry", "fields")
 
@@ -52,15 +50,6 @@ class Element(Origin):
     value: bytes
 
 
-def entry_of(source: str, entry: bytes, fields: Fields) -> Entry:
-    """The origin of a stream's entry."""
-    made = _new(Entry)
-    made.source = source
-    made.entry = entry
-    made.fields = fields
-    return made
-
-
 def fields_of(message: Message) -> list[Value]:
     """The fields that a message is stored as; TypeError or ValueError where nothing could carry it."""
     raw, origin = message.raw, message.origin
@@ -69,8 +58,9 @@ def fields_of(message: Message) -> list[Value]:
         raise TypeError(f"the body is {type(raw).__name__}: expected bytes, it is encoded before it is published")
     if message.key is not None:
         fields += ("key", wire.text(message.key, "the key"))
-    if origin.id is not None:
-        fields += ("id", wire.text(origin.id, "the id"))
+    id = origin.id
+    if id is not None:
+        fields += ("id", id if type(id) is str and id.isascii() else wire.text(id, "the id"))
     if origin.correlation_id is not None:
         fields += ("correlation-id", wire.text(origin.correlation_id, "the correlation id"))
     if message.reply_to is not None:
@@ -81,27 +71,46 @@ def fields_of(message: Message) -> list[Value]:
     return fields
 
 
-def parts_of(fields: Fields) -> Parts:
-    """What an entry's fields carry."""
+def entry_message(source: str, entry: bytes, fields: Fields, attempt: int = 1) -> Message:
+    """The message that an entry of a stream is."""
+    origin = _new(Entry)
+    origin.source = source
+    origin.entry = entry
+    origin.fields = fields
+    origin.id = entry.decode()
+    origin.correlation_id = None
     first = fields[0]
     if len(fields) == 2:
-        return (None if first == b"null" else fields[1]), None, {}, None
-    if first != b"body" and first != b"null":
-        return _foreign(fields), None, {}, None
+        return delivered(None if first == b"null" else fields[1], None, {}, origin, attempt, None)
+    if first == b"body" or first == b"null":
+        found = _own(fields, origin)
+        if found is not None:
+            key, headers, reply_to = found
+            return delivered(None if first == b"null" else fields[1], key, headers, origin, attempt, reply_to)
+    return delivered(_foreign(fields), None, {}, origin, attempt, None)
+
+
+def _own(fields: Fields, origin: Entry) -> tuple[Value | None, dict[str, Value], str | None] | None:
+    """Key, headers, and where a reply goes, the rest into the origin; None where a field is none of ours."""
     key: Value | None = None
     reply_to: str | None = None
     headers: dict[str, Value] = {}
+    given: dict[bytes, str] = {}
     for at in range(2, len(fields), 2):
         name, value = fields[at], fields[at + 1]
-        if name == b"key":
+        if name.startswith(_HEADER):
+            headers[_readable(name[7:])] = wire.text(value, "a header")
+        elif name == b"key":
             key = wire.text(value, "the key")
         elif name == b"reply-to":
             reply_to = _readable(value)
-        elif name.startswith(_HEADER):
-            headers[_readable(name[7:])] = wire.text(value, "a header")
-        elif name not in _KNOWN:
-            return _foreign(fields), None, {}, None
-    return (None if first == b"null" else fields[1]), key, headers, reply_to
+        elif name in _KNOWN:
+            given[name] = _readable(value)
+        else:
+            return None
+    origin.id = given.get(b"id", origin.id)
+    origin.correlation_id = given.get(b"correlation-id")
+    return key, headers, reply_to
 
 
 def _foreign(fields: Fields) -> bytes:
@@ -212,32 +221,14 @@ def _text(given: Any) -> str | None:
 # -- what is worked out of an entry when it is asked for -----------------------------------------------------------
 
 
-def _field(name: bytes) -> Callable[[Entry], str | None]:
-    def find(entry: Entry) -> str | None:
-        fields = entry.fields
-        if fields[0] != b"body" and fields[0] != b"null":
-            return None
-        for at in range(2, len(fields), 2):
-            if fields[at] == name:
-                return _readable(fields[at + 1])
-        return None
-
-    return find
-
-
-_given_id, _correlation_id = _field(b"id"), _field(b"correlation-id")
-
-
 def _record(entry: Entry) -> tuple[bytes, dict[bytes, bytes]]:
     return entry.entry, dict(zip(entry.fields[::2], entry.fields[1::2], strict=True))
 
 
 _OF_ENTRY: dict[str, Callable[[Entry], Any]] = {
-    "id": lambda entry: _given_id(entry) or entry.entry.decode(),
     "timestamp": lambda entry: int(entry.entry.partition(b"-")[0]) / 1000,
     "partition": lambda entry: None,
     "offset": lambda entry: entry.entry.decode(),
-    "correlation_id": _correlation_id,
     "record": _record,
 }
 _new: Any = object.__new__

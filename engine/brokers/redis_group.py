@@ -4,7 +4,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from engine.brokers.redis_wire import Command, chunks
+from engine.brokers.redis_connection import Command
+from engine.brokers.redis_wire import chunks
 
 Start = Literal["earliest", "latest"]
 Ids = Sequence[bytes]

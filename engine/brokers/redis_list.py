@@ -12,10 +12,11 @@ from redis.exceptions import ResponseError
 
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers.reading import Reading
+from engine.brokers.redis_connection import Command
 from engine.brokers.redis_errors import answer
 from engine.brokers.redis_fields import again, attempt_of, element
 from engine.brokers.redis_options import Target
-from engine.brokers.redis_wire import Command, Servers, Wire
+from engine.brokers.redis_wire import Servers, Wire
 from engine.brokers.slots import Slot
 
 Side = Literal["left", "right"]

@@ -1,6 +1,7 @@
 """What a Redis connection is told: one frozen model, filled from a URL and from keywords."""
 
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from ssl import SSLContext
 from typing import Any, Literal
@@ -92,11 +93,10 @@ class Target:
         database = f"/{self.options.database}" if self.options.database else ""
         return f"{hosts}{f'/{self.service}' if self.service else ''}{database}"
 
-    def context(self) -> SSLContext | None:
-        """What TLS is spoken with; None for none. Reads files."""
+    @cached_property
+    def context(self) -> SSLContext:
+        """What TLS is spoken with. Reads files; raises `OSError`."""
         options = self.options
-        if not self.tls:
-            return None
         return options.ssl or tls_context(options.cafile, options.certfile, options.keyfile)
 
     def __repr__(self) -> str:

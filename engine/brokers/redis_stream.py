@@ -10,13 +10,14 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from actors import BrokerError, BrokerUnavailable, Message, delivered
+from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers.reading import Reading
+from engine.brokers.redis_connection import Command
 from engine.brokers.redis_errors import answer, code
-from engine.brokers.redis_fields import Entry, entry_of, parts_of
+from engine.brokers.redis_fields import Entry, entry_message
 from engine.brokers.redis_group import MANY, Consumer, Start, order
 from engine.brokers.redis_options import Target
-from engine.brokers.redis_wire import Command, Servers, Wire
+from engine.brokers.redis_wire import Servers, Wire
 from engine.brokers.slots import Slot
 
 BLOCK = 5.0
@@ -201,9 +202,7 @@ class StreamSource:
             if not found or not found[1]:
                 continue  # deleted from the stream while it was pending
             entry, fields = found
-            raw, key, headers, reply_to = parts_of(fields)
-            attempt = attempts.get(entry, 2) if attempts is not None else 1
-            message = delivered(raw, key, headers, entry_of(stream, entry, fields), attempt, reply_to)
+            message = entry_message(stream, entry, fields, attempts.get(entry, 2) if attempts is not None else 1)
             held[entry] = message
             run.append(message)
         return run
@@ -231,9 +230,7 @@ class StreamSource:
         """The same message at its next attempt, as it was read."""
         known = message.origin
         assert isinstance(known, Entry)
-        raw, key, headers, reply_to = parts_of(known.fields)
-        origin = entry_of(self._me.stream, known.entry, known.fields)
-        return delivered(raw, key, headers, origin, message.attempt + 1, reply_to)
+        return entry_message(self._me.stream, known.entry, known.fields, message.attempt + 1)
 
     # -- renewing ------------------------------------------------------------------------------------------------
 

@@ -1,31 +1,20 @@
-"""Connections to Redis: one server, the primary that sentinels name, or the nodes of a cluster.
-
-redis-py's `Connection` connects, logs in and parses. Commands are packed by hiredis and exchanged run-wise, past
-redis-py's client: that costs a quarter of its pipeline.
-"""
+"""Where keys are in Redis, and commands to there: one server, a primary that sentinels name, the nodes of a cluster."""
 
 import asyncio
-import math
-from asyncio import Lock
-from collections.abc import Callable, Iterable, Sequence
-from ssl import SSLContext
+from collections.abc import Iterable, Sequence
 from typing import Any
 
-import hiredis
-from redis.asyncio import Connection, SSLConnection, UnixDomainSocketConnection
+from redis.asyncio import Connection
 from redis.crc import key_slot
 from redis.exceptions import RedisError, ResponseError
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
-from engine.brokers.redis_errors import PASSING, answer, code, said, trouble, unusable
+from engine.brokers.redis_connection import Command, Parser, connect, farewell, pack
+from engine.brokers.redis_errors import PASSING, answer, code, said, trouble
 from engine.brokers.redis_options import Address, Target, shown
 
-Command = tuple[str | bytes | int, ...]
 SLOWEST = 10_000
 """Bytes a second under which a connection counts as broken."""
-
-pack: Callable[[Command], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one
-"""A command as Redis reads it."""
 
 
 class Servers:
@@ -35,7 +24,8 @@ class Servers:
         self.target = target
         self._slots: list[tuple[int, int, Address]] = []
         """First slot, last slot, and the node that has them."""
-        self._context: SSLContext | None = None
+        self._asked = list(target.addresses)
+        """Whom to ask: those in the URL, and whoever they have named."""
 
     async def place(self, key: str) -> Address:
         """The address of the server that holds a key."""
@@ -57,51 +47,6 @@ class Servers:
         """What was learned is no longer true."""
         self._slots = []
 
-    async def connect(self, address: Address, sentinel: bool = False) -> Connection:
-        """A new connection to a server, logged in; raises `BrokerUnavailable` or `BrokerRefused`."""
-        options = self.target.options
-        connection = None
-        try:
-            async with asyncio.timeout(options.connect_timeout):
-                connection = self._connection(address, sentinel)
-                await connection.connect()
-        except (RedisError, OSError) as error:
-            hint = ": does this port speak TLS?" if self.target.tls and isinstance(error, TimeoutError) else ""
-            raise trouble(error, f"redis {shown(address)}", hint) from None
-        except BaseException:
-            if connection is not None:
-                await connection.disconnect(nowait=True)
-            raise
-        return connection
-
-    def _connection(self, address: Address, sentinel: bool) -> Connection:
-        options = self.target.options
-        secret = options.sentinel_password if sentinel else options.password
-        known: dict[str, Any] = {
-            # redis-py's defaults end every read after 5 s and speak RESP3, whose answers have other shapes.
-            "socket_timeout": None,
-            "protocol": 2,
-            "socket_connect_timeout": options.connect_timeout,
-            "client_name": options.name or None,
-            "username": options.sentinel_user if sentinel else options.user,
-            "password": secret and secret.get_secret_value(),
-            "db": 0 if sentinel else options.database,
-            **options.client,
-        }
-        host, port = address
-        if not port:
-            return UnixDomainSocketConnection(path=host, **known)  # type: ignore[return-value]  # the same to us
-        if not self.target.tls:
-            return Connection(host=host, port=port, **known)
-        if self._context is None:
-            try:
-                self._context = self.target.context()
-            except OSError as error:
-                raise unusable(error, f"redis {shown(address)}") from None
-        made = SSLConnection(host=host, port=port, **known)
-        made.ssl_context.context = self._context
-        return made
-
     async def _primary(self) -> Address:
         target = self.target
         found = await self._first("SENTINEL", "GET-MASTER-ADDR-BY-NAME", target.service)
@@ -113,13 +58,15 @@ class Servers:
         return found[0].decode(), int(found[1])
 
     async def _map(self) -> list[tuple[int, int, Address]]:
-        found = await self._first("CLUSTER", "SLOTS")
-        return [(first, last, (node[0].decode(), node[1])) for first, last, node, *_ in found or ()]
+        found = await self._first("CLUSTER", "SLOTS") or ()
+        named = {(host.decode(), port) for _, _, *nodes in found for host, port, *_ in nodes}
+        self._asked = list(dict.fromkeys((*self.target.addresses, *sorted(named))))
+        return [(first, last, (node[0].decode(), node[1])) for first, last, node, *_ in found]
 
     async def _first(self, *command: str) -> Any:
         """The first answer that says something, of those servers whose addresses are known; else the worst error."""
         errors: list[BrokerError] = []
-        for address in self.target.addresses:
+        for address in self._asked:
             wire = Wire(self, address=address, sentinel=self.target.kind == "sentinel")
             try:
                 if found := await wire.ask(*command):
@@ -134,9 +81,9 @@ class Servers:
 
 
 def _named(part: list[Any], asked: Address) -> list[Any]:
-    """A range of slots; a node that does not know its own name leaves it out."""
-    first, last, (host, port, *_), *_ = part
-    return [first, last, (host or asked[0].encode(), port)]
+    """A range of slots and its nodes, the primary first; a node that does not know its own name leaves it out."""
+    first, last, *nodes = part
+    return [first, last, *([node[0] or asked[0].encode(), *node[1:]] for node in nodes)]
 
 
 class Wire:
@@ -150,8 +97,8 @@ class Wire:
         self._key = key
         self._address = address
         self._sentinel = sentinel
-        self._connection: Connection | None = None
-        self._turn = Lock()
+        self._connected: tuple[Connection, Parser] | None = None
+        self._turn = asyncio.Lock()
         self.timeout = servers.target.options.timeout
 
     @property
@@ -186,15 +133,11 @@ class Wire:
         """
         async with self._turn:
             try:
-                connection = self._connection or await self._connect()
+                connection, parser = self._connected or await self._connect()
                 async with asyncio.timeout(self.timeout + wait + len(data) / SLOWEST):
                     await connection.send_packed_command(data)
-                    read = connection.read_response
-                    for _ in range(count):
-                        try:
-                            replies.append(await read(timeout=math.inf))
-                        except ResponseError as error:
-                            replies.append(self._considered(error))
+                    await parser.read_run(count, replies)
+                self._consider(replies)
             except (RedisError, OSError) as error:
                 await self._drop()
                 raise trouble(error, self.where) from None
@@ -203,37 +146,30 @@ class Wire:
                 raise
         return replies
 
-    def _considered(self, error: ResponseError) -> ResponseError:
-        """An answer to one command; it may say that this is the wrong server, or none for now."""
-        word = code(error)
-        if word in PASSING or (word == "MOVED" and self._servers.target.kind == "cluster"):
-            self._servers.forget()
-            raise BrokerUnavailable(f"{self.where}: {said(error)}")
-        return error
+    def _consider(self, replies: list[Any]) -> None:
+        """An answer may say that this is the wrong server, or none for now: what came with it stays in `replies`."""
+        for reply in replies:
+            if isinstance(reply, ResponseError):
+                word = code(reply)
+                if word in PASSING or (word == "MOVED" and self._servers.target.kind == "cluster"):
+                    raise BrokerUnavailable(f"{self.where}: {said(reply)}")
 
-    async def _connect(self) -> Connection:
+    async def _connect(self) -> tuple[Connection, Parser]:
         address = self._address or await self._servers.place(self._key)
-        self._connection = await self._servers.connect(address, self._sentinel)
-        return self._connection
+        self._connected = await connect(self._servers.target, address, self._sentinel)
+        return self._connected
 
     async def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await connection.disconnect(nowait=True)
+        self._servers.forget()  # where there are several, another one may have taken its place
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            await connected[0].disconnect(nowait=True)
 
     async def close(self) -> None:
         """Let go of the connection."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            await farewell(connection)
-
-
-async def farewell(connection: Connection) -> None:
-    """Close a connection that is in order: with TLS it takes two to do that."""
-    try:
-        await connection.disconnect()
-    except (RedisError, OSError):
-        pass  # it is closed all the same
+        connected, self._connected = self._connected, None
+        if connected is not None:
+            await farewell(connected[0])
 
 
 def chunks(items: Sequence[Any], most: int) -> Iterable[Sequence[Any]]:

@@ -65,6 +65,12 @@ def _rabbitmq(url: str) -> Broker:
     return RabbitMQ(url)
 
 
+def _nats(url: str) -> Broker:
+    from engine.brokers.nats import Nats
+
+    return Nats(url)
+
+
 _named: dict[str, Memory] = {}
 
 SCHEMES: dict[str, Callable[[str], Broker]] = {
@@ -72,6 +78,8 @@ SCHEMES: dict[str, Callable[[str], Broker]] = {
     "kafka": _kafka,
     "amqp": _rabbitmq,
     "amqps": _rabbitmq,
+    "nats": _nats,
+    "tls": _nats,
     "redis": _redis,
     "rediss": _redis,
     "redis+sentinel": _redis,

@@ -46,7 +46,8 @@ def list_(
     for column in ("lies in", "position", "key", "last failure", "tries", "stage", "reason"):
         table.add_column(column, style="dim" if column == "last failure" else "", overflow="fold")
     for letter in found:
-        position, tries = str(letter.offset or letter.id or ""), str(letter.attempts)
+        position = str(letter.id or "") if letter.offset is None else str(letter.offset)
+        tries = str(letter.attempts)
         why = Text(f"{letter.error_type}: {letter.reason}", style="red")
         table.add_row(letter.grave, position, letter.key or "", letter.last_failure[:19], tries, letter.stage, why)
     console = Console()

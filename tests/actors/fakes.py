@@ -1,4 +1,4 @@
-"""Small real things to test the acting floor with: a source, a sink, an owner of receipts, and a stage wired by hand."""
+"""Small real things to test the acting floor with: a source, a sink, an owner of receipts, a stage wired by hand."""
 
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
@@ -151,8 +151,13 @@ class Shelf:
         """While there is one, publishing waits for it."""
 
     @property
-    def raws(self) -> list[bytes | None]:
-        return [each.raw for each in self.published]
+    def raws(self) -> list[bytes]:
+        return [each.raw for each in self.published]  # type: ignore[misc]
+
+    @property
+    def headers(self) -> dict[str, Any]:
+        """Those of what was published first."""
+        return dict(self.published[0].headers or {})
 
     async def open(self) -> None:
         self._reach()

@@ -284,7 +284,7 @@ def test_resizing_keeps_what_is_parked_behind_its_holder():
     lanes.resize(4)
     assert [lanes.take_nowait(9, lane) for lane in range(4)] == [[], [], [], []]
     lanes.done(held)
-    assert sum((bodies(lanes.take_nowait(9, lane)) for lane in range(4)), []) == ["a1", "a2"]
+    assert [body for lane in range(4) for body in bodies(lanes.take_nowait(9, lane))] == ["a1", "a2"]
 
 
 # -- giving a key back to its broker ---------------------------------------------------------------------------------

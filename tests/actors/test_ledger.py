@@ -255,8 +255,8 @@ async def test_a_message_that_does_not_decode_is_dead_on_arrival(books):
     (message,) = books.issue(b"not json")
     books.ledger.reject(message, ValueError("no json"), "stage")
     await books.ledger.settle()
-    assert books.grave.published[0].headers["headrace-reason"] == "no json"
-    assert books.grave.published[0].headers["headrace-attempts"] == "1"
+    assert books.grave.headers["headrace-reason"] == "no json"
+    assert books.grave.headers["headrace-attempts"] == "1"
 
 
 async def test_an_error_that_cannot_be_written_down_kills_nobody(books):
@@ -267,7 +267,7 @@ async def test_an_error_that_cannot_be_written_down_kills_nobody(books):
     (message,) = books.issue(b"a")
     message.receipt.fail(Failure(Unspeakable(), "stage", 1, 0.0, 0.0))
     await books.ledger.settle()
-    assert books.grave.published[0].headers["headrace-reason"] == "its text cannot be had: RuntimeError"
+    assert books.grave.headers["headrace-reason"] == "its text cannot be had: RuntimeError"
     assert books.wire.done == [b"a"]
 
 
@@ -359,7 +359,7 @@ async def test_with_little_to_settle_nobody_is_held_back(books):
     assert not scope.cancelled_caught
 
 
-@pytest.mark.parametrize("turns", range(1, 12))
+@pytest.mark.parametrize("turns", range(4, 16))
 async def test_cancelled_at_any_turn_and_restarted_it_settles_each_message_once(books, turns):
     run = books.issue_letters("abcdefgh")
     books.ledger.end()

@@ -6,10 +6,10 @@ import sys
 import anyio
 from pydantic import BaseModel
 
+from actors import Message
 from engine import Engine
 from engine.brokers.kafka import Kafka
 from topologies import Topology
-from actors import Message
 
 
 class Numbered(BaseModel):

@@ -8,6 +8,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import GroupCoordinatorNotAvailableError
 
 from engine.brokers.kafka import Kafka
 from tests.servers.kafka import Kafka as KafkaServer
@@ -82,13 +83,17 @@ async def there(server: KafkaServer, name: str) -> list[Any]:
 async def committed(server: KafkaServer, group: str, topic: str, partition: int = 0) -> OffsetAndMetadata:
     """Position and metadata that a group has committed; -1 for none."""
     place = TopicPartition(topic, partition)
-    async with administration(server) as client:
-        return (await client.list_consumer_group_offsets(group, partitions=[place]))[place]
+    async with asyncio.timeout(PATIENCE), administration(server) as client:
+        while True:
+            try:
+                found = await client.list_consumer_group_offsets(group, partitions=[place])
+                return found.get(place, OffsetAndMetadata(-1, ""))
+            except GroupCoordinatorNotAvailableError:  # a server that is new makes its topic for this first
+                await asyncio.sleep(0.1)
 
 
 async def position(server: KafkaServer, group: str, topic: str, expected: int) -> None:
     """Wait until a group has committed that position."""
-    async with asyncio.timeout(PATIENCE), administration(server) as client:
-        place = TopicPartition(topic, 0)
-        while (await client.list_consumer_group_offsets(group, partitions=[place]))[place].offset != expected:  # noqa: ASYNC110
+    async with asyncio.timeout(PATIENCE):
+        while (await committed(server, group, topic)).offset != expected:  # noqa: ASYNC110 - the server tells nobody
             await asyncio.sleep(0.02)

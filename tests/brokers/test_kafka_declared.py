@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from actors import BrokerError, TopologyError
 from engine.brokers import broker, kafka_client
@@ -137,11 +138,11 @@ def test_a_pattern_matches_whole_names_and_neither_its_dead_letters_nor_inboxes(
 
 def test_what_aiokafka_takes_is_passed_on_to_whom_it_concerns() -> None:
     options = Kafka("h", client={"fetch_max_bytes": 7, "max_request_size": 8, "metadata_max_age_ms": 9}).options
-    assert kafka_client._passed_on(options, kafka_client.AIOKafkaConsumer) == {
+    assert kafka_client._passed_on(options, AIOKafkaConsumer) == {
         "fetch_max_bytes": 7,
         "metadata_max_age_ms": 9,
     }
-    assert kafka_client._passed_on(options, kafka_client.AIOKafkaProducer) == {
+    assert kafka_client._passed_on(options, AIOKafkaProducer) == {
         "max_request_size": 8,
         "metadata_max_age_ms": 9,
     }

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Message, Origin
-from engine.brokers.redis_fields import MARK, again, attempt_of, element, entry_of, fields_of, parts_of, value_of
+from engine.brokers.redis_fields import MARK, again, attempt_of, element, entry_message, fields_of, value_of
 
 texts = st.text(st.characters(codec="utf-8"))
 not_text = st.binary().filter(lambda value: not _is_text(value))
@@ -48,11 +48,10 @@ def carried(message: Message) -> tuple[Any, ...]:
 
 @given(messages)
 def test_an_entry_carries_all_of_a_message(message: Message) -> None:
-    fields = stored(message)
-    raw, key, headers, reply_to = parts_of(fields)
-    origin = entry_of("orders", b"5-1", fields)
-    found = (raw, key, headers, reply_to, origin.id, origin.correlation_id)
-    assert found == (*carried(message)[:4], message.id or "5-1", message.correlation_id)
+    got = entry_message("orders", b"5-1", stored(message), 3)
+    given = "5-1" if message.id is None else message.id
+    assert carried(got) == (*carried(message)[:4], given, message.correlation_id)
+    assert got.attempt == 3
 
 
 @given(messages, st.integers(1, 5))
@@ -97,7 +96,8 @@ def test_a_first_line_with_nonsense_in_it_is_read_as_far_as_it_makes_sense() -> 
 
 
 def test_an_only_field_is_the_body_whatever_it_is_called() -> None:
-    assert parts_of([b"data", b'{"id": 1}']) == (b'{"id": 1}', None, {}, None)
+    got = entry_message("orders", b"5-1", [b"data", b'{"id": 1}'])
+    assert (got.raw, got.key, got.headers, got.id) == (b'{"id": 1}', None, {}, "5-1")
 
 
 @pytest.mark.parametrize(
@@ -109,25 +109,25 @@ def test_an_only_field_is_the_body_whatever_it_is_called() -> None:
     ],
 )
 def test_several_fields_of_others_are_an_object(fields: list[bytes]) -> None:
-    raw, key, headers, _ = parts_of(fields)
-    assert (key, headers) == (None, {})
-    assert json.loads(raw or b"") == {
+    got = entry_message("orders", b"5-1", fields)
+    assert (got.key, got.headers, got.id) == (None, {}, "5-1")
+    assert json.loads(got.raw or b"") == {
         name.decode(): value.decode() for name, value in zip(fields[::2], fields[1::2], strict=True)
     }
 
 
 def test_fields_that_are_no_text_can_still_be_read() -> None:
-    raw, *_ = parts_of([b"a\xff", b"\xfe", b"b", b"c"])
-    assert json.loads(raw or b"") == {"a\\xff": "\\xfe", "b": "c"}
+    got = entry_message("orders", b"5-1", [b"a\xff", b"\xfe", b"b", b"c"])
+    assert json.loads(got.raw or b"") == {"a\\xff": "\\xfe", "b": "c"}
 
 
 def test_an_entry_tells_where_it_came_from() -> None:
-    origin = entry_of("orders", b"1700000000123-4", [b"body", b"x", b"key", b"k"])
+    origin = entry_message("orders", b"1700000000123-4", [b"body", b"x", b"key", b"k"]).origin
     assert (origin.source, origin.offset, origin.id) == ("orders", "1700000000123-4", "1700000000123-4")
     assert (origin.timestamp, origin.partition, origin.correlation_id) == (1700000000.123, None, None)
     assert origin.record == (b"1700000000123-4", {b"body": b"x", b"key": b"k"})
     with pytest.raises(AttributeError):
-        origin.nothing  # noqa: B018
+        origin.nothing  # type: ignore[attr-defined]  # noqa: B018
 
 
 @pytest.mark.parametrize(

@@ -116,6 +116,10 @@ async def test_a_host_that_does_not_exist_is_unavailable() -> None:
         await Redis("redis://nowhere.invalid").stream("s").sink().open()
 
 
+async def test_what_redis_py_does_not_know_is_refused(redis_server: Server) -> None:
+    await refusal(Redis(redis_server.url, client={"sockets": 5}), "sockets", "correct client=")
+
+
 async def test_a_server_that_accepts_and_says_nothing_is_unavailable() -> None:
     async def silent(stream: Any) -> None:
         async with stream:

@@ -67,7 +67,7 @@ async def test_what_a_killed_process_had_comes_to_the_next_at_once(redis_server:
     command = [sys.executable, "-c", CRASH, f"{redis_server.url}?min_idle=3600", stream.name]
     async with await anyio.open_process(command) as other:
         assert other.stdout is not None
-        assert await other.stdout.receive() == b"3\n"
+        assert (await other.stdout.receive()).startswith(b"3")
         other.kill()
     source = stream.source("readers")
     async with opened(source):

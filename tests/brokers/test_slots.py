@@ -17,7 +17,7 @@ HOLD = (
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("TMPDIR", str(tmp_path))
-    monkeypatch.setattr(slots.tempfile, "tempdir", None)
+    monkeypatch.setattr("tempfile.tempdir", None)
     return tmp_path
 
 
@@ -57,6 +57,6 @@ def test_where_nothing_can_be_locked_the_name_is_a_new_one(folder: Path, monkeyp
 
 
 def test_a_folder_of_somebody_else_is_not_used(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(slots.os, "getuid", lambda: 4711)
+    monkeypatch.setattr("os.getuid", lambda: 4711)
     (folder / "headrace-4711").mkdir()
     assert len(Slot("orders").number) == 12

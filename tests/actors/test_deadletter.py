@@ -1,0 +1,82 @@
+"""`dead_letter`: the original untouched, and headers that say why."""
+
+from actors import Failure, Message, Receipt, dead_letter
+from actors.deadletter import TRACEBACK_LIMIT, text
+from tests.actors.fakes import Completed, Shelf
+
+
+def letter(error: BaseException, headers=None, **options) -> Message:
+    original = Message(raw=b"\xff untouched", key=b"key", headers=headers, **options)
+    receipt = Receipt(Completed(), original)
+    receipt.fail(Failure(error, "stage", 3, 0.0, 1700000000.5))
+    return dead_letter(receipt, ("memory", "orders"), Shelf("orders.dead"))
+
+
+def raised(error: BaseException) -> BaseException:
+    try:
+        raise error
+    except BaseException as caught:
+        return caught
+
+
+def test_body_key_and_headers_are_those_of_the_original():
+    made = letter(ValueError("no"), {"trace": "1", "binary": b"\xff"}, id="id", correlation_id="c")
+    assert (made.raw, made.key, made.id, made.correlation_id) == (b"\xff untouched", b"key", "id", "c")
+    assert made.headers["trace"] == "1"
+    assert made.headers["binary"] == b"\xff"
+    assert made.destination == "orders.dead"
+
+
+def test_its_headers_say_why_where_and_how_often():
+    made = letter(raised(ValueError("total is negative\nand more")), source="eu.orders", partition=2, offset=41)
+    headers = dict(made.headers)
+    assert headers.pop("headrace-traceback").endswith("ValueError: total is negative\nand more\n")
+    assert headers == {
+        "headrace-reason": "total is negative",
+        "headrace-error-type": "ValueError",
+        "headrace-stage": "stage",
+        "headrace-attempts": "3",
+        "headrace-first-failure": "1970-01-01T00:00:00.000+00:00",
+        "headrace-last-failure": "2023-11-14T22:13:20.500+00:00",
+        "headrace-origin-broker": "memory",
+        "headrace-origin-destination": "eu.orders",
+        "headrace-origin-partition": "2",
+        "headrace-origin-offset": "41",
+    }
+
+
+def test_where_the_source_says_nothing_its_ledger_does():
+    headers = letter(ValueError("no")).headers
+    assert headers["headrace-origin-destination"] == "orders"
+    assert "headrace-origin-partition" not in headers
+    assert "headrace-origin-offset" not in headers
+
+
+def test_what_another_failure_wrote_is_replaced():
+    assert letter(ValueError("new"), {"headrace-reason": "old"}).headers["headrace-reason"] == "new"
+
+
+def test_an_error_without_words_is_called_by_its_name():
+    assert letter(KeyboardInterrupt()).headers["headrace-reason"] == "KeyboardInterrupt"
+
+
+def test_long_texts_are_cut_where_the_error_is_not():
+    headers = letter(ValueError("x" * 10_000)).headers
+    assert len(headers["headrace-reason"]) == 500
+    assert len(headers["headrace-traceback"]) <= TRACEBACK_LIMIT
+
+
+def test_whatever_an_error_says_can_be_encoded():
+    headers = letter(raised(ValueError("a lone surrogate: \ud800"))).headers
+    assert headers["headrace-reason"] == "a lone surrogate: \\ud800"
+    for value in headers.values():
+        value.encode()
+
+
+def test_an_error_that_cannot_say_what_it_is_is_told_of_all_the_same():
+    class Unspeakable(Exception):
+        def __str__(self):
+            raise KeyError
+
+    assert text(Unspeakable()) == "its text cannot be had: KeyError"
+    assert letter(raised(Unspeakable())).headers["headrace-error-type"] == "Unspeakable"

@@ -1,0 +1,39 @@
+"""NATS: the contract for JetStream and for core subjects."""
+
+from typing import Any
+from uuid import uuid4
+
+import anyio
+import pytest
+
+from engine.brokers.nats import CORE, STREAM, Nats
+from tests.brokers.contract import BrokerContract
+from tests.servers.nats import Nats as Server
+
+pytestmark = pytest.mark.anyio
+
+
+class NatsContract(BrokerContract):
+    capabilities = STREAM
+
+    async def quiet(self) -> None:
+        await anyio.sleep(0.05)
+
+
+class TestStreamContract(NatsContract):
+    capabilities = STREAM
+    moment = 0.2
+
+    @pytest.fixture
+    async def endpoint(self, nats_server: Server) -> Any:
+        name = uuid4().hex
+        return Nats(nats_server.url).stream(f"S-{name}", subject=f"s.{name}")
+
+
+class TestSubjectContract(NatsContract):
+    capabilities = CORE
+    moment = 0.2
+
+    @pytest.fixture
+    async def endpoint(self, nats_server: Server) -> Any:
+        return Nats(nats_server.url).subject(f"c.{uuid4().hex}")

@@ -1,0 +1,480 @@
+"""RabbitMQ when things go wrong on the way: lost connections, silent servers, restarts, and messages nobody should send."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import anyio
+import pytest
+
+from actors import BrokerUnavailable, Message, Origin, PublishError, Sink, Source
+from engine.brokers import rabbitmq_frames as frames
+from engine.brokers.rabbitmq import RabbitMQ, RabbitQueue
+from tests.brokers.contract import fetched, message, numbers, opened
+from tests.brokers.test_rabbitmq import fresh
+from tests.servers.proxy import Proxy
+from tests.servers.rabbitmq import RabbitMQ as Server
+
+pytestmark = pytest.mark.anyio
+
+
+@pytest.fixture
+async def proxy(rabbitmq_server: Server) -> AsyncIterator[Proxy]:
+    async with Proxy(rabbitmq_server) as proxy:
+        yield proxy
+
+
+def classic(proxy: Proxy, **options: Any) -> RabbitQueue:
+    return RabbitMQ(proxy.url, **options).queue(fresh(), kind="classic")
+
+
+async def insist(attempt: Any, patience: float = 30) -> Any:
+    """What the engine does: again and again until the broker is there."""
+    with anyio.fail_after(patience):
+        while True:
+            try:
+                return await attempt()
+            except BrokerUnavailable:
+                await anyio.sleep(0.02)
+
+
+async def published(sink: Sink, *bodies: Any, **more: Any) -> None:
+    await sink.publish([message(body, sink.destination, **more) for body in bodies])
+
+
+# -- reading ---------------------------------------------------------------------------------------------------
+
+
+async def test_what_was_not_settled_when_the_connection_broke_comes_again(proxy: Proxy) -> None:
+    queue = RabbitMQ(proxy.url).queue(fresh())
+    source, sink = queue.source("g"), queue.sink()
+    async with opened(source, sink):
+        await published(sink, *range(6))
+        old = await fetched(source, 4)
+        proxy.reset()
+        with pytest.raises(BrokerUnavailable, match="the connection was lost"):
+            await source.fetch(4)
+        await source.settle(old[:2], old[2:])  # their tags mean other messages now, or none
+        run = await insist(lambda: fetched(source, 6))
+        assert numbers(run) == list(range(6))
+        assert [each.attempt for each in run] == [2] * 6
+        await source.settle(old, [])
+        await source.settle(run, [])
+        await published(sink, 7)
+        assert numbers(await source.fetch(10)) == [7]
+    assert proxy.resets == 2
+
+
+async def test_a_fetch_under_way_is_told(proxy: Proxy) -> None:
+    source = classic(proxy).source("g")
+    async with opened(source), anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            with pytest.raises(BrokerUnavailable, match="the connection was lost"):
+                await source.fetch(1)
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        proxy.reset()
+
+
+async def test_closing_wakes_a_fetch_under_way_and_may_happen_twice(proxy: Proxy) -> None:
+    source = classic(proxy).source("g")
+    async with anyio.create_task_group() as tasks:
+        await source.open()
+
+        async def wait() -> None:
+            with pytest.raises(BrokerUnavailable, match="was closed"):
+                await source.fetch(1)
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        await source.close()
+    await source.close()
+    await source.settle([], [])
+    with pytest.raises(BrokerUnavailable, match="open it"):
+        await source.fetch(1)
+    with pytest.raises(ValueError, match="at least 1"):
+        await source.fetch(0)
+
+
+async def test_no_more_than_the_bound_is_on_the_way(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    one, other, sink = queue.source("g", 10), queue.source("g", 100), queue.sink()
+    async with opened(one, sink):
+        await published(sink, *range(50))
+        first = await fetched(one, 3)
+        async with opened(other):
+            assert numbers(await fetched(other, 40)) == list(range(10, 50))
+            await one.settle(first, [])
+            assert numbers(await fetched(one, 7)) == list(range(3, 10))
+
+
+async def test_a_queue_that_is_deleted_under_its_reader_is_declared_again(rabbitmq_server: Server) -> None:
+    queue = RabbitMQ(rabbitmq_server.url).queue(fresh())
+    source = queue.source("g")
+    async with opened(source):
+        await anyio.to_thread.run_sync(rabbitmq_server.ctl, "delete_queue", queue.name)
+        with pytest.raises(BrokerUnavailable, match="the queue was deleted"):
+            await source.fetch(1)
+        with anyio.move_on_after(0.1):
+            await source.fetch(1)
+        async with queue.broker:
+            await queue.publish(1)
+        assert numbers(await source.fetch(1)) == [1]
+
+
+async def test_a_server_that_says_nothing_any_more_is_given_up(proxy: Proxy) -> None:
+    source = classic(proxy, heartbeat=1).source("g")
+    async with opened(source):
+        proxy.stall()
+        with anyio.fail_after(20), pytest.raises(BrokerUnavailable):
+            await source.fetch(1)
+        with pytest.raises(BrokerUnavailable, match="no answer within 0.5 s"):
+            await RabbitMQ(proxy.url, connect_timeout=0.5).queue("q").source("g").open()
+        proxy.mend()
+        with anyio.move_on_after(1):
+            await insist(lambda: source.fetch(1))
+
+
+async def test_a_busy_connection_is_not_taken_for_dead(rabbitmq_server: Server) -> None:
+    """aiormq sees nothing of messages and confirms, and waits no longer than three heartbeats for something."""
+    queue = RabbitMQ(rabbitmq_server.url, heartbeat=1).queue(fresh(), kind="classic")
+    source, sink = queue.source("g"), queue.sink()
+    async with opened(source, sink):
+        async with anyio.create_task_group() as tasks:
+
+            async def fill() -> None:
+                while True:
+                    await published(sink, 1)
+
+            tasks.start_soon(fill)
+            with anyio.move_on_after(7.5):
+                while True:
+                    await source.settle(await source.fetch(256), [])
+            tasks.cancel_scope.cancel()
+        assert not (await queue.broker.reading().wire()).lost.done()
+
+
+async def test_the_server_takes_back_what_is_held_too_long_and_says_why(rabbitmq_server: Server) -> None:
+    def configured(timeout: int, tick: int) -> str:
+        settings = f"[application:set_env(rabbit, K, V) || {{K, V}} <- [{{consumer_timeout, {timeout}}}, "
+        return rabbitmq_server.ctl("eval", settings + f"{{channel_tick_interval, {tick}}}]].")
+
+    await anyio.to_thread.run_sync(configured, 200, 200)
+    try:
+        queue = RabbitMQ(rabbitmq_server.url).queue(fresh())
+        source = queue.source("g")
+        async with queue.broker, opened(source):
+            await queue.publish(1)
+            held = await source.fetch(1)
+            with (
+                anyio.fail_after(20),
+                pytest.raises(BrokerUnavailable, match=r"consumer_timeout.*make mailbox= smaller"),
+            ):
+                await source.fetch(1)
+            await source.settle(held, [])
+            (again,) = await insist(lambda: source.fetch(1))
+            assert (again.raw, again.attempt) == (b"1", 2)
+    finally:
+        await anyio.to_thread.run_sync(configured, 1_800_000, 60_000)
+
+
+@asynccontextmanager
+async def frames_to(queue: RabbitQueue) -> AsyncIterator[Any]:
+    """Publish with a header of one's own making."""
+    wire = await queue.broker.writing().wire()
+    channel = await wire.open_channel(queue)
+
+    def send(flags: int, properties: bytes, body: bytes) -> None:
+        payload = b"\x00\x3c\x00\x00" + len(body).to_bytes(8, "big") + flags.to_bytes(2, "big") + properties
+        header = frames.FRAME.pack(frames.HEADER, channel.number, len(payload)) + payload + frames.END
+        method = frames.publication(channel.number, "", queue.name, False)
+        wire.writer.write(b"".join((method, header, *frames.bodies(channel.number, body, 1000))))
+
+    yield send
+    await wire.close_channel(channel)
+    await wire.close()
+
+
+async def test_headers_that_nobody_should_send_neither_stop_nor_kill_the_source(rabbitmq_server: Server) -> None:
+    queue = RabbitMQ(rabbitmq_server.url).queue(fresh(), kind="classic")
+    source = queue.source("g")
+
+    def table(fields: bytes) -> bytes:
+        return len(fields).to_bytes(4, "big") + fields
+
+    odd = b"\x02\xff\xfeS\x00\x00\x00\x01a\x04nullV\x01kS\x00\x00\x00\x01b\x01kS\x00\x00\x00\x01c"
+    odd += b"\x04tree" + b"F" + table(b"\x01aA" + table(b"I\x00\x00\x00\x05t\x01")) + b"\x01dD\x02\x00\x00\x00\x7b"
+    odd += b"\x01tT\xff\xff\xff\xff\xff\xff\xff\xff"
+    async with opened(source), frames_to(queue) as send:
+        send(0x2000, table(odd), b"1")
+        send(0x0040, b"\xff" * 8, b"2")
+        send(0x0400, b"\x03\xff\xfeq", b"3")
+        send(0x8000 | 0x4000, b"\x0bstrange/one\x07unheard", b"4")
+        run = await fetched(source, 4)
+    assert numbers(run) == [1, 2, 3, 4]
+    assert run[0].headers == {
+        "\\xff\\xfe": "a",
+        "null": "",
+        "k": "c",
+        "tree": '{"a": [5, true]}',
+        "d": "1.23",
+        "t": str(2**64 - 1),
+    }
+    assert run[1].timestamp == (2**64 - 1) / 1000
+    assert run[2].correlation_id == "\\xff\\xfeq"
+    assert run[3].headers == {"content-type": "strange/one", "content-encoding": "unheard"}
+
+
+# -- writing ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_whole_run_is_sent_before_anything_is_confirmed(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    sink = queue.sink()
+    async with opened(sink), anyio.create_task_group() as tasks:
+        proxy.stall("answers")
+        before = proxy.carried["requests"]
+        tasks.start_soon(published, sink, *(b"x" * 1000 for _ in range(500)))
+        with anyio.fail_after(10):
+            while proxy.carried["requests"] - before < 500_000:
+                await anyio.sleep(0.005)
+        assert "500 unconfirmed" in repr(sink)
+        proxy.mend()
+
+
+async def test_no_more_than_the_window_is_unconfirmed(proxy: Proxy) -> None:
+    queue = classic(proxy, window=10)
+    sink, source = queue.sink(), queue.source("g")
+    async with opened(sink, source):
+        async with anyio.create_task_group() as tasks:
+            proxy.stall("answers")
+            tasks.start_soon(published, sink, *range(100))
+            tasks.start_soon(published, sink, *range(100, 200))
+            await anyio.wait_all_tasks_blocked()
+            assert repr(sink).endswith(" 11 unconfirmed>")  # each of the two tasks has seen room for one
+            proxy.mend()
+        run = numbers(await fetched(source, 200))
+    assert [number for number in run if number < 100] == list(range(100))
+    assert [number for number in run if number >= 100] == list(range(100, 200))
+
+
+async def test_a_publish_without_a_confirm_is_given_up_and_may_be_tried_again(proxy: Proxy) -> None:
+    queue = classic(proxy, timeout=0.3)
+    sink, source = queue.sink(), queue.source("g")
+    async with opened(sink):
+        proxy.stall("answers")
+        with anyio.fail_after(10), pytest.raises(BrokerUnavailable, match="no confirm within 0.3 s"):
+            await published(sink, 1, 2)
+        proxy.reset()
+        proxy.mend()
+        await insist(lambda: published(sink, 1, 2))
+    async with opened(source):
+        assert set(numbers(await fetched(source, 2))) == {1, 2}
+
+
+async def test_a_slow_connection_is_not_a_dead_one(proxy: Proxy) -> None:
+    queue = classic(proxy, timeout=0.5)
+    sink = queue.sink()
+    async with opened(sink):
+        proxy.slow(bytes_per_second=400_000)
+        await published(sink, *(b"x" * 100_000 for _ in range(6)))
+
+
+async def test_a_run_whose_connection_broke_is_published_again(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    sink, source = queue.sink(), queue.source("g")
+    async with opened(sink):
+        for at in range(5):
+            proxy.stall("answers" if at % 2 else "requests")
+            async with anyio.create_task_group() as tasks:
+
+                async def publish(at: int = at) -> None:
+                    with pytest.raises(BrokerUnavailable):
+                        await published(sink, at)
+
+                tasks.start_soon(publish)
+                await anyio.wait_all_tasks_blocked()
+                proxy.reset()
+            proxy.mend()
+            await insist(lambda at=at: published(sink, at))  # type: ignore[misc]
+    assert proxy.resets >= 5
+    async with opened(source):
+        seen: set[int] = set()
+        while seen != set(range(5)):
+            seen.update(numbers(await source.fetch(10)))
+
+
+async def test_an_idle_sink_connects_again_before_it_publishes(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    sink, source = queue.sink(), queue.source("g")
+    async with opened(sink):
+        proxy.reset()
+        while not queue.broker.writing()._wire.lost.done():  # type: ignore[union-attr]
+            await anyio.sleep(0.005)
+        await published(sink, 1)
+    async with opened(source):
+        assert numbers(await source.fetch(10)) == [1]
+
+
+async def test_a_cancelled_publish_leaves_nothing_behind(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    sink, source = queue.sink(), queue.source("g")
+    async with opened(sink, source):
+        proxy.stall("answers")
+        with anyio.move_on_after(0.05):
+            await published(sink, *range(10))
+        proxy.mend()
+        await published(sink, *range(10, 20))
+        assert numbers(await fetched(source, 20)) == list(range(20))
+
+
+async def test_a_server_that_is_short_of_memory_takes_nothing_for_a_while(rabbitmq_server: Server) -> None:
+    queue = RabbitMQ(rabbitmq_server.url, timeout=0.5).queue(fresh(), kind="classic")
+    sink, source = queue.sink(), queue.source("g")
+
+    async def mark(high: str) -> None:
+        await anyio.to_thread.run_sync(rabbitmq_server.ctl, "set_vm_memory_high_watermark", high)
+
+    async with opened(sink, source):
+        await published(sink, 1)
+        await mark("0.00001")
+        try:
+            with (
+                anyio.fail_after(20),
+                pytest.raises(BrokerUnavailable, match="takes no messages for now: low on memory"),
+            ):
+                await published(sink, 2)
+            with pytest.raises(BrokerUnavailable, match="takes no messages for now: low on memory"):
+                await published(sink, 2)
+            assert numbers(await source.fetch(10)) == [1]
+        finally:
+            await mark("0.4")
+        await insist(lambda: published(sink, 3))
+        assert 3 in numbers(await fetched(source, 2))
+
+
+async def test_a_body_that_is_too_long_is_an_error_of_its_message_alone(rabbitmq_server: Server) -> None:
+    def limit(most: int) -> str:
+        return rabbitmq_server.ctl("eval", f"persistent_term:put(max_message_size, {most}).")
+
+    queue = RabbitMQ(rabbitmq_server.url).queue(fresh(), kind="classic")
+    sink, source = queue.sink(), queue.source("g")
+    await anyio.to_thread.run_sync(limit, 10_000)
+    try:
+        async with opened(sink, source):
+            with pytest.raises(BrokerUnavailable, match=r"larger than .*max size 10000.*raise max_message_size"):
+                await published(sink, b"1", b"x" * 10_001, b"2")
+            with pytest.raises(PublishError, match="max_message_size=10000") as refused:
+                await published(sink, b"1", b"x" * 10_001, b"2")
+            assert list(refused.value.failures) == [1]
+            await published(sink, b"x" * 10_000)
+            run = [each.raw async for each in everything(source, b"x" * 10_000)]
+            assert set(run) == {b"1", b"2", b"x" * 10_000}
+    finally:
+        await anyio.to_thread.run_sync(limit, 134_217_728)
+
+
+async def everything(source: Source, until: bytes) -> AsyncIterator[Message]:
+    """What comes, until that comes."""
+    while True:
+        for each in await source.fetch(10):
+            yield each
+            if each.raw == until:
+                return
+
+
+# -- both ------------------------------------------------------------------------------------------------------
+
+
+async def test_the_first_connection_may_wait_for_the_server(rabbitmq_server: Server) -> None:
+    queue = RabbitMQ(rabbitmq_server.url).queue(fresh())
+    source, sink = queue.source("g"), queue.sink()
+    await rabbitmq_server.async_stop()
+    for port in (source, sink):
+        with pytest.raises(BrokerUnavailable, match=r"RabbitMQ at 127\.0\.0\.1:\d+: .*(refused|Connect call failed)"):
+            await port.open()
+        await port.close()
+    await rabbitmq_server.async_start()
+    for port in (source, sink):
+        await insist(port.open)
+    await published(sink, 1)
+    assert numbers(await source.fetch(1)) == [1]
+    await source.close()
+    await sink.close()
+
+
+async def test_ten_thousand_survive_a_kill_and_a_restart_of_the_server(rabbitmq_server: Server) -> None:
+    source_queue = RabbitMQ(rabbitmq_server.url).queue(fresh())
+    source, sink = source_queue.source("g"), source_queue.sink()
+    seen: set[int] = set()
+    redelivered = 0
+
+    async def fill() -> None:
+        for start in range(0, 10_000, 250):
+            run = [message(number, source_queue.name) for number in range(start, start + 250)]
+            await insist(lambda run=run: sink.publish(run))  # type: ignore[misc]
+
+    async def read(until: int) -> None:
+        nonlocal redelivered
+        while len(seen) < until:
+            run = await insist(lambda: source.fetch(256))
+            seen.update(numbers(run))
+            redelivered += sum(each.attempt > 1 for each in run)
+            await source.settle(run[::2] if len(seen) >= until else run, [])
+
+    async with opened(source, sink), anyio.create_task_group() as tasks:
+        tasks.start_soon(fill)
+        await read(3_333)
+        await rabbitmq_server.async_restart(kill=True)
+        await read(6_666)
+        await rabbitmq_server.async_restart()
+        await read(10_000)
+    assert seen == set(range(10_000))
+    assert redelivered > 0
+
+
+async def test_a_request_survives_a_lost_connection(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    source, answers = queue.source("g"), queue.reply_to(queue.name).sink()
+    replies: list[Any] = []
+
+    async def ask(number: int) -> None:
+        replies.append((await queue.request(number, timeout=20)).body)
+
+    async with opened(source, answers), queue.broker:
+        async with anyio.create_task_group() as tasks:
+            for number in range(3):
+                tasks.start_soon(ask, number)
+            run = await fetched(source, 3)
+            proxy.reset()
+            for each in await insist(lambda: fetched(source, 3)):
+                origin = Origin(correlation_id=each.correlation_id)
+                reply = message(each.raw, each.reply_to, origin=origin)
+                await insist(lambda reply=reply: answers.publish([reply]))  # type: ignore[misc]
+    assert sorted(replies) == [0, 1, 2]
+    assert len(run) == 3
+
+
+async def test_a_source_and_a_sink_are_two_connections_however_many_there_are(proxy: Proxy) -> None:
+    rabbit = RabbitMQ(proxy.url)
+    queues = [rabbit.queue(fresh(), kind="classic") for _ in range(5)]
+    async with opened(*(queue.source("g") for queue in queues), *(queue.sink() for queue in queues)):
+        assert proxy.connections == 2
+    assert proxy.accepted == 2
+
+
+async def test_a_broker_object_serves_one_event_loop_after_another(rabbitmq_server: Server) -> None:
+    rabbit = RabbitMQ(rabbitmq_server.url)
+    queue = rabbit.queue(fresh(), kind="classic")
+
+    async def publish() -> None:
+        async with rabbit:
+            await queue.publish(1)
+
+    for _ in range(2):
+        await anyio.to_thread.run_sync(anyio.run, publish)
+    source = queue.source("g")
+    async with opened(source):
+        assert numbers(await fetched(source, 2)) == [1, 1]

@@ -1,0 +1,87 @@
+"""Reads that outlive the fetch which began them."""
+
+import asyncio
+
+import anyio
+import pytest
+
+from engine.brokers.reading import Reading
+
+pytestmark = pytest.mark.anyio
+
+
+class Reads:
+    """Counts reads; each brings what it is told to."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.brings: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+    async def __call__(self) -> str:
+        self.begun += 1
+        return await self.brings
+
+
+async def test_a_read_brings_its_result_once() -> None:
+    reading: Reading[str] = Reading()
+    reads = Reads()
+    reads.brings.set_result("a")
+    assert await reading.result(reads) == "a"
+    assert await reading.result(reads) == "a"
+    assert reads.begun == 2
+
+
+async def test_whoever_comes_after_one_who_was_cancelled_gets_the_same_read() -> None:
+    reading: Reading[str] = Reading()
+    reads, got = Reads(), []
+
+    async def wait() -> None:
+        got.append(await reading.result(reads))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        tasks.cancel_scope.cancel()
+    reads.brings.set_result("a")
+    await wait()
+    assert (got, reads.begun) == (["a"], 1)
+
+
+async def test_an_error_comes_to_whoever_waits_even_later() -> None:
+    reading: Reading[str] = Reading()
+    reads = Reads()
+    with anyio.move_on_after(0):
+        await reading.result(reads)
+    reads.brings.set_exception(OSError("gone"))
+    with pytest.raises(OSError, match="gone"):
+        await reading.result(reads)
+
+
+async def test_being_woken_leaves_the_read_under_way() -> None:
+    reading: Reading[str] = Reading()
+    reads, got = Reads(), []
+
+    async def wait() -> None:
+        got.append(await reading.result(reads))
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        reading.wake()
+    reads.brings.set_result("a")
+    await wait()
+    assert (got, reads.begun) == ([None, "a"], 1)
+
+
+async def test_stopping_ends_the_read_whatever_became_of_it() -> None:
+    reading: Reading[str] = Reading()
+    await reading.stop()
+    for outcome in ("under way", "failed"):
+        reads = Reads()
+        with anyio.move_on_after(0):
+            await reading.result(reads)
+        if outcome == "failed":
+            reads.brings.set_exception(OSError("gone"))
+            await anyio.wait_all_tasks_blocked()
+        await reading.stop()
+        assert reads.brings.done()
