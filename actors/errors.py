@@ -79,9 +79,9 @@ class IntensityExceeded(SupervisionError):
     def __init__(self, supervisor: str, child: str, intensity: int, period: float) -> None:
         self.supervisor = supervisor
         self.child = child
+        often = f" after more than {intensity} restarts in {period:g} s" if intensity else ""
         super().__init__(
-            f"{supervisor}: gave up after more than {intensity} restarts in {period:g} s; "
-            f"the last to crash was {child}: see the error it was logged with"
+            f"{supervisor}: gave up{often}; the last to crash was {child}: see the error it was logged with"
         )
 
 

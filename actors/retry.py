@@ -36,6 +36,10 @@ class Retry:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= least:
                 raise ValueError(f"Retry({name}={value!r}): expected a number, at least {least}")
+        if self.first > self.cap:
+            raise ValueError(
+                f"Retry(first={self.first!r}, cap={self.cap!r}): the first wait is over the longest; give cap= too"
+            )
         if self.jitter > 1:
             raise ValueError(f"Retry(jitter={self.jitter!r}): expected a share from 0 to 1")
 

@@ -77,8 +77,8 @@ class NatsLoops:
             found: list[int] = []
             while True:
                 try:
-                    run = await pull.fetch(READ, timeout=0.5)
-                except nats.errors.TimeoutError:
+                    run = await pull.fetch(READ, timeout=5 if len(found) < count else 0.5)
+                except TimeoutError:  # nats-py raises its own, which is one of these, or a plain one
                     return found
                 found += [number_of(message.data) for message in run]
                 for message in run:

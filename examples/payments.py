@@ -9,8 +9,7 @@ import anyio
 from pydantic import BaseModel, Field
 from showing import arrived, server
 
-from engine import graves, redrive
-from headrace import Engine, Message, Reject, Retry, Topology
+from headrace import Engine, Message, Reject, Retry, Topology, graves, redrive
 
 
 class Payment(BaseModel):

@@ -28,7 +28,7 @@ from actors import (  # noqa: E402 - not before it is known that they are ours
     SupervisionError,
     TopologyError,
 )
-from engine import Engine, Harness, Memory, broker, brokers  # noqa: E402
+from engine import Engine, Harness, Memory, broker, brokers, graves, redrive  # noqa: E402
 from topologies import Context, Depends, Header, Logger, Topology  # noqa: E402
 
 if TYPE_CHECKING:  # for type checkers and editors alone; see engine.brokers
@@ -70,6 +70,8 @@ __all__ = [
     "Topology",
     "TopologyError",
     "broker",
+    "graves",
+    "redrive",
 ]
 
 

@@ -73,6 +73,15 @@ def check_dead_letters(settings: Settings, sources: Iterable[Endpoint], where: W
             )
 
 
+def check_timeout(settings: Settings, form: Form, where: Where) -> None:
+    """Raise `TopologyError` for a timeout that could not be kept: nothing can interrupt a thread."""
+    if settings.timeout is not None and form.blocks:
+        raise where.error(
+            f"timeout={settings.timeout:g} of a {form.value}: it runs in a thread, which nothing can interrupt",
+            "write async def, or leave timeout= out and set one where it waits",
+        )
+
+
 def _count(name: str, value: Any, where: Where) -> None:
     if not _is_count(value):
         raise where.error(f"{name}={value!r:.40}: expected a whole number, at least 1", f"write {name}=1 or more")

@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 from typing import Any
 
-from topologies.checks import check_dead_letters, check_lifespans, check_middleware, settings_of
+from topologies.checks import check_dead_letters, check_lifespans, check_middleware, check_timeout, settings_of
 from topologies.declare import Declarations
 from topologies.graph import Graph, Lifespan, Settings, Stage
 from topologies.handler import Handler, compile_handler
@@ -42,6 +42,8 @@ def _stage(node: Node, handlers: dict[Node, Handler]) -> Stage:
         from_broker=bool(node.sources),
         middleware=node.middleware,
     )
+    if not handler.inline:
+        check_timeout(settings, handler.form, node.where)
     return Stage(
         name=node.name,
         kind=node.declared.kind,

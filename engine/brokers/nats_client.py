@@ -41,10 +41,16 @@ class _SafeClient(Client):
 
     secured = False
 
+    def __init__(self, context: Callable[[], ssl.SSLContext]) -> None:
+        super().__init__()
+        self._context = context
+
     @property
     def ssl_context(self) -> ssl.SSLContext:
-        self.secured = True  # it is asked for when TLS begins; where that fails so does the connection
-        return super().ssl_context
+        """Asked for when TLS begins; where that fails so does the connection. Made no sooner, as it takes 50 ms."""
+        context = self._context()
+        self.secured = True
+        return context
 
 
 def refused(where: str, said: str, remedy: str = "") -> BrokerRefused:
@@ -122,14 +128,11 @@ class Link:
             return client
 
     async def _connect(self) -> Client:
-        client = _SafeClient()
+        client = _SafeClient(self._context)
         self._last = None
         self.denied = ""
         try:
             settings = self._settings(client)
-        except OSError as error:
-            raise self._unusable(error) from None
-        try:
             async with asyncio.timeout(self.target.options.connect_timeout):
                 await client.connect(**settings)
             if self.target.tls and not client.secured:
@@ -143,6 +146,12 @@ class Link:
                 raise trouble(cause or error, self.where) from None
             raise
         return client
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return self.target.context()
+        except OSError as error:
+            raise self._unusable(error) from None
 
     def _unusable(self, error: OSError) -> BrokerRefused:
         name = error.filename or "cafile=, certfile= or keyfile="
@@ -162,8 +171,11 @@ class Link:
         settings |= {"servers": list(self.target.servers), "error_cb": failed, "closed_cb": closed}
         settings |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
         settings |= {"connect_timeout": options.connect_timeout, "flush_timeout": options.timeout}
-        settings |= {"tls": self.target.context(), "tls_hostname": options.tls_hostname}
-        settings |= {"tls_handshake_first": options.tls_first, "inbox_prefix": options.inbox_prefix}
+        settings |= {
+            "tls_hostname": options.tls_hostname,
+            "tls_handshake_first": options.tls_first,
+            "inbox_prefix": options.inbox_prefix,
+        }
         return settings | self._login(client)
 
     def _login(self, client: _SafeClient) -> dict[str, Any]:

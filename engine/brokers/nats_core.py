@@ -14,7 +14,7 @@ from actors import BrokerError, BrokerUnavailable, Message, PublishError
 from engine.brokers.nats_client import Link, refused, trouble
 from engine.brokers.nats_headers import decode, encode
 from engine.brokers.nats_options import Target
-from engine.brokers.nats_sink import subject_of, too_much
+from engine.brokers.nats_sink import checked, too_much
 
 AGAIN = (0.05, 5.0)
 """The first and the longest wait, in seconds, between two tries to connect anew."""
@@ -183,7 +183,7 @@ class SubjectSink:
             for index, message in enumerate(run):
                 try:
                     reply, headers = self._reply(message), encode(message, None)
-                    await client.publish(subject_of(message), message.raw or b"", reply, headers or None)
+                    await client.publish(checked(message.destination), message.raw or b"", reply, headers or None)
                 except (errors.MaxPayloadError, errors.BadHeaderError, errors.BadSubjectError) as error:
                     failures[index] = too_much(error, message.raw or b"", client.max_payload)
                 except (TypeError, ValueError) as error:

@@ -17,8 +17,12 @@ MARK = "headrace"
 """The key in a stream's metadata that says who has declared it."""
 _NO_STREAM, _NO_CONSUMER = 10059, 10014
 _TAKEN, _OVERLAP, _OTHERWISE = 10058, 10065, 10148
+_STORE = 10049
+"""A stream of that name is being deleted, and its files are not gone yet."""
 _DISABLED = frozenset((10039, 10076))
 _TRIES = 20
+PAUSE = 0.05
+"""Seconds between two of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +90,7 @@ async def stream_for(link: Link, client: Client, place: Place, *, reading: bool)
         if reading and (config.get("mirror") or config.get("sources")):
             return place.stream
         await _extend(link, client, place, config)
-    raise BrokerUnavailable(f"{link.where}: others keep changing the stream {place.stream}")
+    raise BrokerUnavailable(f"{link.where}: the stream {place.stream} cannot be made, or others keep changing it")
 
 
 async def _having(link: Link, client: Client, subject: str) -> str:
@@ -112,7 +116,8 @@ async def _create(link: Link, client: Client, place: Place, error: Mapping[str, 
     made = await link.ask(client, f"STREAM.CREATE.{place.stream}", config)
     if "error" not in made:
         return True
-    if made["error"].get("err_code") == _TAKEN:
+    if made["error"].get("err_code") in (_TAKEN, _STORE):
+        await asyncio.sleep(PAUSE)
         return False
     raise await _overlap(link, client, place, made["error"])
 

@@ -39,6 +39,11 @@ class Delivery(Origin):
     told: dict[str, str | bytes]
     """All headers, decoded."""
 
+    @property
+    def named(self) -> bool:
+        """Whether somebody gave it an id; else it is the position in the stream, which is nobody else's business."""
+        return ID in self.told or MESSAGE_ID in self.told
+
     def __getattr__(self, name: str) -> Any:
         find = _OF_DELIVERY.get(name)
         if find is None:
@@ -59,7 +64,7 @@ def encode(message: Message, reply_to: str | None) -> dict[str, str]:
         raise TypeError(f"the body is {type(raw).__name__}: expected bytes, it is encoded before it is published")
     if message.key is not None:
         _put(found, odd, KEY, wire.text(message.key, "the key"))
-    if origin.id is not None:
+    if (type(origin) is not Delivery or origin.named) and origin.id is not None:
         _put(found, odd, ID, wire.text(origin.id, "the id"))
     if origin.correlation_id is not None:
         _put(found, odd, CORRELATION, wire.text(origin.correlation_id, "the correlation id"))

@@ -139,7 +139,7 @@ async def declare_queue(wire: Wire, about: object, name: str, spec: QueueSpec) -
 
 
 async def _declare(wire: Wire, about: object, name: str, spec: QueueSpec, table: dict[str, Any]) -> None:
-    async with wire.channel(about) as channel:
+    async with wire.channel() as channel:
         if spec.declare:
             declared = QueueDeclare(queue=name, durable=spec.durable, arguments=table)
         else:
@@ -154,7 +154,7 @@ async def _declare(wire: Wire, about: object, name: str, spec: QueueSpec, table:
 
 async def declare_exchange(wire: Wire, about: object, spec: ExchangeSpec) -> None:
     """Declare an exchange; with `declare=False` see that it is there. Raises `BrokerRefused`, as for a queue."""
-    async with wire.channel(about) as channel:
+    async with wire.channel() as channel:
         await _declare_exchange(wire, channel, about, spec)
 
 
@@ -172,5 +172,5 @@ async def _declare_exchange(wire: Wire, channel: aiormq.Channel, about: object, 
 
 async def delete_queue(wire: Wire, about: object, name: str) -> None:
     """Remove a queue, with all that is in it."""
-    async with wire.channel(about) as channel:
+    async with wire.channel() as channel:
         await wire.ask(channel.rpc(QueueDelete(queue=name)), about=about)

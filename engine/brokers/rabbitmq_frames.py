@@ -22,6 +22,8 @@ BLOCKED, UNBLOCKED = 10 << 16 | 60, 10 << 16 | 61
 
 STILL_ALIVE = b"\x08\x00\x00\x00\x00\x00\x00" + END
 """A heartbeat."""
+CONNECTION_CLOSED = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33" + END
+"""The answer to `CONNECTION_CLOSE`."""
 
 FRAME = Struct(">BHI")
 _METHOD_FRAME = Struct(">BHIHH")

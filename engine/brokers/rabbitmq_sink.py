@@ -142,7 +142,7 @@ class Publisher:
             await self._patiently(self._news.wait())
 
     async def _patiently(self, waiting: Coroutine[Any, Any, Any]) -> None:
-        """Wait for that; when nothing has moved for a whole `timeout`, the connection is given up."""
+        """Wait for that; when nothing has moved for a whole `timeout`, the channel, or the connection, is given up."""
         wire, patience = self.wire, self.wire.options.timeout
         before = len(self._confirms), wire.unsent
         try:
@@ -150,8 +150,8 @@ class Publisher:
                 await waiting
         except TimeoutError:
             self.check_blocked()
-            if (len(self._confirms), wire.unsent) == before:
-                wire.lose(f"no confirm within {patience:g} s")
+            if (len(self._confirms), wire.unsent) == before and await wire.alive():
+                self.lost(BrokerUnavailable(f"{self._about!r}: no confirm within {patience:g} s"))
         self._check()
 
     def _check(self) -> None:
@@ -213,7 +213,7 @@ class RabbitSink:
 
     async def _connect(self, shared: Shared) -> Publisher:
         wire = await shared.wire()
-        channel = await wire.open_channel(self._about, confirms=True)
+        channel = await wire.open_channel(confirms=True)
         publisher = Publisher(wire, channel, self._about, self._route_of, self._manner)
         wire.listen(channel, publisher)
         try:
@@ -262,6 +262,9 @@ class RabbitSink:
         async with self._opening:
             publisher = self._publisher
             if publisher is None or publisher.error is not None:
+                self._publisher = None
+                if publisher is not None:
+                    await publisher.wire.close_channel(publisher.channel)
                 publisher = self._publisher = await self._connect(self._shared)
         publisher.check_blocked()
         return publisher

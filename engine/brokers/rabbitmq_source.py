@@ -148,7 +148,7 @@ class RabbitSource:
     async def _consume(self, shared: Shared) -> Consumer:
         wire = await shared.wire()
         await declare_queue(wire, self._about, self._queue, self._spec)
-        channel = await wire.open_channel(self._about)
+        channel = await wire.open_channel()
         consumer = Consumer(wire, channel, self._about, self._source_of)
         wire.listen(channel, consumer)
         try:
@@ -171,6 +171,7 @@ class RabbitSource:
         await consumer.wait()
         if consumer.error is not None:
             self._consumer = None
+            await consumer.wire.close_channel(consumer.channel)  # or what it holds would never come again
             raise consumer.error
         return [each.message() for each in consumer.take(limit)]
 

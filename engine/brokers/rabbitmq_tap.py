@@ -132,14 +132,16 @@ class Tap(asyncio.StreamReader):
         if method == frames.RETURN:
             self._contents[channel] = _Content(payload, True)
             return True
+        if method == frames.CONNECTION_CLOSE:  # not told to aiormq, which would log it as an error of its own
+            self.said, _ = frames.read_short(payload, 6)
+            self._on_end(None, b"")
+            return True
         self._overhear(channel, method, payload)
         return False
 
     def _overhear(self, channel: int, method: int, payload: bytes) -> None:
         """What aiormq is told concerns us too."""
-        if method == frames.CONNECTION_CLOSE:
-            self.said, _ = frames.read_short(payload, 6)
-        elif method == frames.BLOCKED:
+        if method == frames.BLOCKED:
             self.blocked, _ = frames.read_short(payload, 4)
         elif method == frames.UNBLOCKED:
             self.blocked = None

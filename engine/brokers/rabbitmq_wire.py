@@ -17,6 +17,7 @@ from aiormq.exceptions import ChannelInvalidStateError
 from yarl import URL
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
+from engine.brokers import rabbitmq_frames as frames
 from engine.brokers import rabbitmq_refusals as refusals
 from engine.brokers.rabbitmq_options import RabbitMQOptions
 from engine.brokers.rabbitmq_tap import Listener, Tap
@@ -24,6 +25,8 @@ from engine.brokers.rabbitmq_tap import Listener, Tap
 T = TypeVar("T")
 CLOSING = 2.0
 """Seconds that saying goodbye may take."""
+PROBE = 5.0
+"""Seconds in which a server that is there opens a channel, whatever its queues do."""
 _LIMIT = re.compile(r"larger than .*max size (\d+)")
 _FRAME = 131_072
 """Bytes of a frame where the server sets no limit."""
@@ -75,10 +78,11 @@ class Wire:
         self.writer = asyncio.StreamWriter(transport, self._protocol, self._tap, loop)
 
     async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None, about: object = None) -> T:
-        """Await what aiormq does, and make its errors ours: `about` is the endpoint that it is done for.
+        """Await what aiormq does, and make its errors ours.
 
-        It has a task of its own: aiormq cancels whoever waits for it when the connection goes. Without an
-        answer in time the connection counts as lost.
+        `about` is the endpoint that something is asked for, on its channel: then a missing answer is the channel's
+        trouble alone, as long as the server answers on another one. It has a task of its own: aiormq cancels
+        whoever waits for it when the connection goes.
         """
         patience = timeout or self.options.timeout
         task = asyncio.ensure_future(question)
@@ -87,21 +91,41 @@ class Wire:
             await asyncio.wait((task, self.lost), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             in_time = task.done()
-            task.cancel()
-        error = task.exception() if in_time and not task.cancelled() else None
-        if in_time and not task.cancelled() and error is None:
+            if not self.lost.done():  # else it ends by itself
+                task.cancel()
+        if in_time and not task.cancelled() and (error := task.exception()) is None:
             return task.result()
-        if isinstance(error, aiormq.AMQPChannelError | ChannelInvalidStateError) and not self.lost.done():
-            raise refusals.closed(about, str(error.args[-1] if error.args else error)) from None
-        if isinstance(error, ValueError | TypeError):  # what was asked cannot even be written
-            raise BrokerRefused(f"{about!r}: {error}") from None
-        self.lose(f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s")
-        raise refusals.again(self.lost.result()) from None
+        raise await self._reason(task if in_time else None, patience, about) from None
 
-    async def open_channel(self, about: object, confirms: bool = False) -> aiormq.Channel:
+    async def _reason(self, task: "asyncio.Future[Any] | None", patience: float, about: object) -> BrokerError:
+        """Why there is no answer: that task has failed, or there is none in time."""
+        error = task.exception() if task is not None and not task.cancelled() else None
+        if self.lost.done():
+            return refusals.again(self.lost.result())
+        if isinstance(error, aiormq.AMQPChannelError | ChannelInvalidStateError):
+            return refusals.closed(about, str(error.args[-1] if error.args else error))
+        if isinstance(error, ValueError | TypeError):  # what was asked cannot even be written
+            return BrokerRefused(f"{about!r}: {error}")
+        why = f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s"
+        if about is None or error is not None or not await self.alive():
+            self.lose(why)
+            return refusals.again(self.lost.result())
+        return BrokerUnavailable(f"{about!r}: {why}; the server is there: is the queue without a leader?")
+
+    async def alive(self) -> bool:
+        """Whether the server answers at all. If it does not, the connection is lost."""
+        try:
+            channel = await self.open_channel(timeout=min(PROBE, self.options.timeout))
+        except BrokerError:
+            return False
+        await self.close_channel(channel)
+        return True
+
+    async def open_channel(self, confirms: bool = False, timeout: float | None = None) -> aiormq.Channel:
         """A new channel; end it with `close_channel`."""
-        opened = self._connection.channel(publisher_confirms=confirms, timeout=self.options.timeout)
-        channel = await self.ask(opened, about=about)
+        patience = timeout or self.options.timeout
+        opened = self._connection.channel(publisher_confirms=confirms, timeout=2 * patience)
+        channel = await self.ask(opened, patience)
         assert isinstance(channel, aiormq.Channel)
         return channel
 
@@ -110,14 +134,14 @@ class Wire:
         self._tap.listeners.pop(channel.number, None)
         if not self.lost.done() and not channel.is_closed:
             try:
-                await self.ask(channel.close(), CLOSING)
+                await self.ask(channel.close(), CLOSING, "a channel")
             except BrokerError:
                 pass  # it is gone either way
 
     @asynccontextmanager
-    async def channel(self, about: object) -> AsyncIterator[aiormq.Channel]:
+    async def channel(self) -> AsyncIterator[aiormq.Channel]:
         """A channel to ask something on, as long as the block lasts; what is refused ends it too."""
-        channel = await self.open_channel(about)
+        channel = await self.open_channel()
         try:
             yield channel
         finally:
@@ -189,7 +213,11 @@ class Wire:
             self._tap.listeners.clear()
             for listener in listeners:
                 listener.lost(refusals.again(reason))
-        self.writer.transport.abort()
+        if self._tap.said:
+            self.writer.write(frames.CONNECTION_CLOSED)
+            self.writer.close()
+        else:
+            self.writer.transport.abort()
 
 
 class _Made(aiormq.TransportFactory):

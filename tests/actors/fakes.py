@@ -1,7 +1,7 @@
 """Small real things to test the acting floor with: a source, a sink, an owner of receipts, a stage wired by hand."""
 
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Hashable, Sequence
+from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from logging import getLogger
@@ -43,7 +43,7 @@ async def quiet() -> None:
 
 
 @asynccontextmanager
-async def running(*lives: Callable[[], Awaitable[Any]]) -> AsyncIterator[TaskGroup]:
+async def running(*lives: Callable[[], Coroutine[Any, Any, Any]]) -> AsyncIterator[TaskGroup]:
     """Run each beside the block, one after the other begun, and cancel what is left of them at its end."""
     async with create_task_group() as tasks:
         for life in lives:
@@ -58,6 +58,11 @@ class Completed(list[Receipt]):
 
     def complete(self, receipt: Receipt) -> None:
         self.append(receipt)
+
+    @property
+    def reasons(self) -> list[str]:
+        """What those that failed failed with."""
+        return [str(receipt.failure.error) for receipt in self if receipt.failure is not None]
 
     @property
     def outcomes(self) -> dict[Any, str]:

@@ -46,7 +46,7 @@ async def test_tries_again_and_again_longer_each_time_up_to_the_cap(caplog):
         assert not call.link.connected
         while not call.results:
             assert len(call.times) == call.link.failures
-            call.clock.advance(call.clock.next_due() - call.clock.now())
+            call.clock.advance((call.clock.next_due() or 0.0) - call.clock.now())
             await quiet()
     assert (call.link.connected, call.link.failures) == (True, 0)
     waits = [after - before for before, after in zip(call.times, call.times[1:], strict=False)]

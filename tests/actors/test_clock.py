@@ -6,7 +6,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from actors import Clock, VirtualClock
+from actors import Clock, Timer, VirtualClock
 from tests.actors.fakes import quiet, running
 
 pytestmark = pytest.mark.anyio
@@ -99,7 +99,7 @@ def test_cancelled_timers_do_not_pile_up():
 
 def test_a_callback_may_cancel_a_timer_that_is_due_with_it():
     clock, called = VirtualClock(), []
-    second = []
+    second: list[Timer] = []
     clock.after(1, lambda: second[0].cancel())
     second.append(clock.after(1, lambda: called.append("second")))
     assert clock.advance(1) == 1

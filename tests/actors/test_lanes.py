@@ -208,7 +208,8 @@ async def test_is_drained_only_when_the_parked_are_done_too():
 
 async def test_a_batch_of_nothing_but_held_keys_is_waited_for_and_not_taken_for_the_end():
     lanes, owner = filled("a", "a", "a")
-    held, clock, batches = lanes.take_nowait(1), VirtualClock(), []
+    held, clock = lanes.take_nowait(1), VirtualClock()
+    batches: list = []
 
     async def take():
         while run := await lanes.take_batch(2, 1.0, clock):
@@ -245,7 +246,7 @@ def test_a_key_always_goes_to_the_same_lane():
 
 async def test_each_taker_is_woken_for_its_own_lane():
     lanes, owner = filled(lanes=2)
-    taken = {0: [], 1: []}
+    taken: dict[int, list] = {0: [], 1: []}
 
     async def take(lane):
         while run := await lanes.take(9, lane):

@@ -1,5 +1,7 @@
 """`Message` and `Origin`."""
 
+from typing import Any
+
 from actors import NOWHERE, Message, Origin, delivered
 from tests.actors.fakes import Completed, message
 
@@ -38,7 +40,8 @@ def test_any_object_with_the_attributes_may_be_an_origin():
         id = "id"
         source = "topic"
 
-    made = delivered(b"", None, None, Record(), 1, None)
+    record: Any = Record()
+    made = delivered(b"", None, None, record, 1, None)
     assert (made.id, made.source) == ("id", "topic")
 
 

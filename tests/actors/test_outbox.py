@@ -100,10 +100,10 @@ def test_an_outlet_makes_of_a_body_what_the_stage_behind_takes_and_its_key():
     assert Outlet("behind", Mailbox(5)).plain
 
 
-@pytest.mark.parametrize("outlet", [Outlet("b", Mailbox(1), int), Outlet("b", Lanes(1), None, lambda each: [])])
-def test_what_does_not_fit_raises(outlet):
+@pytest.mark.parametrize("wrong", [{"adapt": int}, {"lane": lambda each: []}])
+def test_what_does_not_fit_raises(wrong):
     with pytest.raises((ValueError, TypeError)):
-        outlet.fit(Message("seven"))
+        Outlet("behind", Lanes(1), **wrong).fit(Message("seven"))
 
 
 # -- results ---------------------------------------------------------------------------------------------------------

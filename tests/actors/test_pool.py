@@ -20,6 +20,7 @@ from actors import (
     Retries,
     Retry,
     Supervision,
+    Worker,
 )
 from tests.actors.fakes import Bench, Shelf, bodies, logger, message, quiet, running
 
@@ -45,6 +46,14 @@ class Floor(Bench):
         self.pool = Pool(
             "pool", size, self.make, self.mailbox, [self.behind], policy, self.clock, logger, sticky=sticky
         )
+
+    @property
+    def workers(self) -> list[Worker]:
+        return [worker for worker in self.pool.workers if isinstance(worker, Worker)]
+
+    def lanes(self) -> Lanes:
+        assert isinstance(self.mailbox, Lanes)
+        return self.mailbox
 
     def make(self, number):
         async def handler(each):
@@ -149,7 +158,7 @@ async def test_a_crash_puts_back_only_what_was_in_that_workers_hands():
 async def test_the_run_in_the_hands_of_a_crashed_worker_goes_to_the_others():
     floor = Floor(2, retry=STEADY)
     floor.crash.add("crash")
-    floor.pool.workers[0].limit = 64
+    floor.workers[0].limit = 64
     floor.put("crash", *range(20))
     async with running(floor.pool.run):
         assert sorted(floor.results()) == list(range(20))
@@ -263,8 +272,8 @@ async def test_of_two_resizings_at_once_the_later_decides():
         await checkpoint()
         tasks.start_soon(floor.pool.resize, 2)
         await quiet()
-        assert floor.pool.size == len(floor.mailbox._lanes) == 2
-        assert [worker.lane for worker in floor.pool.workers] == [0, 1]
+        assert floor.pool.size == len(floor.lanes()._lanes) == 2
+        assert [worker.lane for worker in floor.workers] == [0, 1]
 
 
 @pytest.mark.parametrize("sticky", [False, True])
@@ -351,7 +360,7 @@ async def test_a_worker_added_to_sticky_lanes_serves_its_own_lane_from_the_start
     floor = Floor(1, sticky=True)
     async with running(floor.pool.run):
         await floor.pool.resize(3)
-        lines = [len(line) for line in floor.mailbox._lines]
+        lines = [len(line) for line in floor.lanes()._lines]
         assert lines == [1, 1, 1]
         floor.put(*range(9), lane=lambda body: body)
         await quiet()
@@ -379,15 +388,15 @@ async def test_after_shrinking_sticky_lanes_every_key_is_still_served():
 
 
 async def test_a_worker_alone_in_its_lane_keeps_its_run_and_one_of_many_does_not():
-    assert [worker.alone for worker in Floor(3).pool.workers] == [False] * 3
-    assert [worker.alone for worker in Floor(3, sticky=True).pool.workers] == [True] * 3
+    assert [worker.alone for worker in Floor(3).workers] == [False] * 3
+    assert [worker.alone for worker in Floor(3, sticky=True).workers] == [True] * 3
     floor = Floor(1)
-    assert floor.pool.workers[0].alone
+    assert floor.workers[0].alone
     async with running(floor.pool.run):
         await floor.pool.resize(2)
-        assert [worker.alone for worker in floor.pool.workers] == [False, False]
+        assert [worker.alone for worker in floor.workers] == [False, False]
         await floor.pool.resize(1)
-        assert [worker.alone for worker in floor.pool.workers] == [True]
+        assert [worker.alone for worker in floor.workers] == [True]
 
 
 async def test_state_that_an_actor_keeps_by_key_sees_all_of_the_key():

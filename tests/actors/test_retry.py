@@ -11,7 +11,7 @@ from actors import DecodeError, Reject, Retry, RetryAfter, next_try
 seconds = st.floats(0, 1e9)
 shares = st.floats(0, 1)
 policies = st.builds(
-    Retry,
+    lambda first, cap, **others: Retry(first=min(first, cap), cap=cap, **others),
     attempts=st.integers(1, 50),
     first=seconds,
     factor=st.floats(1, 1e6) | st.integers(1, 10**6),
@@ -77,6 +77,7 @@ def test_a_time_in_the_past_cannot_be_asked_for():
         ({"attempts": 0}, r"Retry\(attempts=0\): expected a number, at least 1"),
         ({"first": -1}, r"Retry\(first=-1\): expected a number, at least 0"),
         ({"factor": 0.5}, r"Retry\(factor=0.5\): expected a number, at least 1"),
+        ({"first": 60}, r"Retry\(first=60, cap=30.0\): the first wait is over the longest; give cap= too"),
         ({"cap": -0.1}, r"Retry\(cap=-0.1\)"),
         ({"cap": math.nan}, r"Retry\(cap=nan\)"),
         ({"jitter": 1.1}, r"Retry\(jitter=1.1\): expected a share from 0 to 1"),

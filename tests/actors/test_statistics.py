@@ -38,6 +38,8 @@ def test_percentiles_lie_among_the_samples_and_in_order(samples):
     latency = Latency()
     for sample in samples:
         latency.add(sample)
-    median, most = latency.percentiles()
+    percentiles = latency.percentiles()
+    assert percentiles is not None
+    median, most = percentiles
     assert min(samples) - 1e-6 <= median <= most + 1e-6
     assert most <= max(samples) * (1 + 1e-9) + 1e-6

@@ -1,6 +1,7 @@
 """`Worker`: takes runs while its handler does not wait, one at a time once it does, and loses nothing by crashing."""
 
 import asyncio
+from typing import ClassVar
 
 import pytest
 from anyio import CancelScope, Event, create_task_group
@@ -520,10 +521,10 @@ async def test_what_was_made_before_a_crash_is_passed_on_after_the_restart():
 
 
 class Counter(Actor):
-    made: "list[Counter]" = []
+    made: ClassVar[list] = []
 
     def __init__(self):
-        self.log = []
+        self.log: list[str] = []
         self.total = 0
         Counter.made.append(self)
 
@@ -653,10 +654,8 @@ async def test_a_handler_that_takes_too_long_is_cancelled_and_its_message_failed
         await quiet()
         assert waiting.cancelled == ["slow"]
         assert bench.results() == ["quick"]
-    dead = bench.owner[0]
-    assert dead.outcome.name == "DEAD"
-    assert str(dead.failure.error) == "the handler took longer than timeout=5 s"
-    assert isinstance(dead.failure.error, TimeoutError)
+    assert bench.owner.outcomes == {"slow": "DEAD", "quick": "DONE"}
+    assert bench.owner.reasons == ["the handler took longer than timeout=5 s"]
     assert bench.clock.next_due() is None
 
 
@@ -679,7 +678,7 @@ async def test_a_timeout_of_the_handlers_own_is_a_failure_like_any_other():
         raise TimeoutError("its own")
 
     await drained(bench, bench.worker(handler, timeout=5))
-    assert str(bench.owner[0].failure.error) == "its own"
+    assert bench.owner.reasons == ["its own"]
 
 
 async def test_cancelled_within_its_time_it_puts_its_message_back():
@@ -802,7 +801,7 @@ def gather(batches):
 
 
 async def test_a_batch_is_handled_as_one_and_its_parts_are_done_when_its_result_is():
-    bench, batches = Bench(), []
+    bench, batches = Bench(), list[list]()
     bench.put(*range(5))
     bench.mailbox.close()
     await bench.worker(gather(batches), batch=Batch(2, 10)).run()
@@ -813,7 +812,7 @@ async def test_a_batch_is_handled_as_one_and_its_parts_are_done_when_its_result_
 
 
 async def test_a_batch_waits_by_the_clock_of_the_engine():
-    bench, batches = Bench(), []
+    bench, batches = Bench(), list[list]()
     async with running(bench.worker(gather(batches), batch=Batch(3, 10)).run):
         bench.put("a", "b")
         await quiet()
@@ -829,7 +828,7 @@ async def test_a_batch_waits_by_the_clock_of_the_engine():
 
 
 async def test_a_partial_batch_is_flushed_by_the_drain():
-    bench, batches = Bench(), []
+    bench, batches = Bench(), list[list]()
     async with create_task_group() as tasks:
         tasks.start_soon(bench.worker(gather(batches), batch=Batch(100, 3600)).run)
         bench.put("a", "b")
@@ -868,7 +867,7 @@ async def test_a_batch_error_that_names_what_is_not_there_fails_the_whole_batch(
 
     await drained(bench, bench.worker(handler, batch=Batch(2, 0)))
     assert bench.owner.outcomes == {"a": "DEAD", "b": "DEAD"}
-    assert str(bench.owner[0].failure.error) == "BatchError names index 5, the batch has 2 messages"
+    assert bench.owner.reasons == ["BatchError names index 5, the batch has 2 messages"] * 2
 
 
 async def test_a_batch_that_fails_is_tried_again_in_order():

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -87,7 +87,7 @@ async def test_confirms_that_are_lost_make_no_second_message(nats_server: Server
             proxy.stall("answers")
 
             async def break_it() -> None:
-                while (await state(client, stream)).messages < 100:
+                while (await state(client, stream)).messages < 100:  # noqa: ASYNC110 - a server tells nobody
                     await anyio.sleep(0.01)
                 proxy.reset()
                 proxy.mend()
@@ -510,7 +510,7 @@ async def test_a_subject_is_listened_to_again_without_being_fetched_from(nats_se
                 await source.fetch(5)
             accepted = proxy.accepted
             with anyio.fail_after(10):
-                while proxy.accepted < accepted or proxy.connections < 1:
+                while proxy.accepted < accepted or proxy.connections < 1:  # noqa: ASYNC110 - nor does the proxy
                     await anyio.sleep(0.01)
             got: list[Message] = []
             async with anyio.create_task_group() as tasks:

@@ -17,7 +17,7 @@ from tests.servers.redis import Redis as Server
 
 pytestmark = pytest.mark.anyio
 
-QUICK = 0.2
+QUICK = 0.4
 """Seconds after which a silent consumer counts as dead, in these tests."""
 
 

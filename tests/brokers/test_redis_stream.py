@@ -20,7 +20,7 @@ from tests.servers.redis import Redis as Server
 
 pytestmark = pytest.mark.anyio
 
-QUICK = 0.2
+QUICK = 0.4
 """Seconds without renewal after which a message goes to another consumer, in these tests."""
 
 CRASH = """

@@ -145,6 +145,17 @@ def test_an_option_that_cannot_be_is_refused(options: dict[str, Any], problem: s
     assert remedy in error.remedy
 
 
+def test_a_timeout_that_nothing_could_keep_is_refused() -> None:
+    topology = Topology("cases")
+
+    @topology.subscriber(kafka.topic("in"), timeout=5)
+    def blocking(order: Order) -> None: ...
+
+    error = refusal(topology.graph)
+    assert "blocking: timeout=5 of a def: it runs in a thread, which nothing can interrupt" in str(error)
+    assert "write async def" in error.remedy
+
+
 @pytest.mark.parametrize("name", ["", "two words", "line\n", 5])
 def test_a_name_that_cannot_be_is_refused(name: Any) -> None:
     topology = Topology("cases")
