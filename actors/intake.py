@@ -62,6 +62,11 @@ class Intake:
             if self._fetched >= MOST:  # a source that always has something, and a mailbox with room, never wait
                 self._fetched = 0
                 await checkpoint()
+        drain = getattr(self.ledger.source, "drain", None)
+        if drain is not None and self._opened:  # what such a source holds nobody would deliver again
+            self._take(await drain())
+            if self._hand:
+                await self.mailbox.put(self._hand)
         self.mailbox.detach()
         self.ledger.end()
 

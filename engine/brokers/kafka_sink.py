@@ -46,15 +46,11 @@ class KafkaSink:
     async def open(self) -> None:
         """Connect; make the topic if it is missing and may be made."""
         place = self._place
-        if "{" in place.name:
-            await self._open()
-            return
-        try:
-            await self._know(await self._open(), place.name)
-        except BrokerRefused:
-            # A user who may not write at all gets no producer: whether it is about the topic, another request tells.
+        if "{" not in place.name:
+            # Before there is a producer: who may not write anywhere gets none, and would not be told about the topic.
             await kafka_topics.ensure(self._options, place.name, place.partitions, place.replication)
-            raise
+            self._spreads[place.name] = self._spread()
+        await self._open()
 
     async def _open(self) -> AIOKafkaProducer:
         async with self._opening:
@@ -122,16 +118,18 @@ class KafkaSink:
     async def _know(self, producer: AIOKafkaProducer, topic: str) -> Spread | None:
         """See to it that a topic is there. None for the inbox of somebody who has gone: it is not made for that."""
         place, options = self._place, self._options
-        spread = Spread(options.client.get("partitioner") or DefaultPartitioner())
         there = await kafka_topics.described(producer.client, options, topic)
         if topic.startswith(INBOX):
             if not there:
                 logger.debug("a reply came too late: %s is gone", topic)
-            return spread if there else None  # and not remembered: it may go at any time
+            return self._spread() if there else None  # and not remembered: it may go at any time
         if not there:
             await kafka_topics.ensure(options, topic, place.partitions, place.replication)
-        self._spreads[topic] = spread
+        spread = self._spreads[topic] = self._spread()
         return spread
+
+    def _spread(self) -> Spread:
+        return Spread(self._options.client.get("partitioner") or DefaultPartitioner())
 
     # -- sending -------------------------------------------------------------------------------------------------
 

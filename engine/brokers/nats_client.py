@@ -92,6 +92,8 @@ class Link:
         self.where = f"nats {target.where}, {endpoint}"
         self.denied = ""
         """What the server said when it last denied a right."""
+        self.stuck = False
+        """Whether the server takes nothing more: each further publish would wait as long again."""
         self._start = start
         self._lost = lost
         self._noticed = noticed
@@ -131,6 +133,7 @@ class Link:
         client = _SafeClient(self._context)
         self._last = None
         self.denied = ""
+        self.stuck = False
         try:
             settings = self._settings(client)
             async with asyncio.timeout(self.target.options.connect_timeout):
@@ -207,6 +210,7 @@ class Link:
         if isinstance(error, errors.Error) and "permissions violation" in str(error).lower():
             self.denied = " ".join(str(error).split()).removeprefix("nats: ")
         if client is self._client:
+            self.stuck = self.stuck or isinstance(error, errors.FlushTimeoutError)
             self._noticed(error)
 
     def unavailable(self, why: str = "") -> BrokerUnavailable:

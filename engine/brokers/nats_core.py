@@ -12,9 +12,9 @@ from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message, PublishError
 from engine.brokers.nats_client import Link, refused, trouble
+from engine.brokers.nats_confirms import checked, too_much
 from engine.brokers.nats_headers import decode, encode
 from engine.brokers.nats_options import Target
-from engine.brokers.nats_sink import checked, too_much
 
 AGAIN = (0.05, 5.0)
 """The first and the longest wait, in seconds, between two tries to connect anew."""
@@ -188,6 +188,8 @@ class SubjectSink:
                     failures[index] = too_much(error, message.raw or b"", client.max_payload)
                 except (TypeError, ValueError) as error:
                     failures[index] = error
+                if self._link.stuck:
+                    raise TimeoutError
             await client.flush(max(1, round(self._target.options.timeout)))
         except Exception as error:
             await self._link.close()

@@ -3,16 +3,15 @@
 import asyncio
 import json
 from collections.abc import Sequence
-from functools import lru_cache
-from typing import Any
 from uuid import uuid4
 
 from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from actors import BrokerError, BrokerUnavailable, Message, PublishError
+from actors import BrokerUnavailable, Message, PublishError
 from engine.brokers.nats_client import Link, refused, trouble
+from engine.brokers.nats_confirms import Part, Run, checked, found_text, too_much
 from engine.brokers.nats_declare import Place, answer, stream_for
 from engine.brokers.nats_headers import MESSAGE_ID, encode
 from engine.brokers.nats_options import Target
@@ -27,42 +26,6 @@ _FULL = frozenset((10002, 10023, 10028, 10047, 10077, 10122))
 _ROOM = "raise the limits of the stream or of the account, or let old messages go (discard: old)"
 
 
-class _Part:
-    """A message on its way: `headers` hold the id by which the server knows it again."""
-
-    __slots__ = ("headers", "index", "message", "raw", "subject")
-
-    def __init__(self, index: int, message: Message, subject: str, raw: bytes, headers: dict[str, str]) -> None:
-        self.index = index
-        self.message = message
-        self.subject = subject
-        self.raw = raw
-        self.headers = headers
-
-
-class _Run:
-    """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
-
-    __slots__ = ("against", "left", "missing", "news", "refused")
-
-    def __init__(self, parts: Sequence[_Part]) -> None:
-        self.left = {part.index: part for part in parts}
-        self.refused: dict[int, Exception] = {}
-        self.against: BrokerError | None = None
-        self.missing = 0
-        """How often no stream took a message of it."""
-        self.news = asyncio.Event()
-
-    def confirm(self, index: int) -> None:
-        self.left.pop(index, None)
-        if not self.left:
-            self.news.set()
-
-    def refuse(self, index: int, error: Exception) -> None:
-        self.refused[index] = error
-        self.confirm(index)
-
-
 class StreamSink:
     """Publishes to any subject that a stream has. Several tasks may use it side by side.
 
@@ -74,7 +37,7 @@ class StreamSink:
         self._target = target
         self._place = place
         self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, self._noticed)
-        self._waiting: dict[str, tuple[_Run, int]] = {}
+        self._waiting: dict[str, tuple[Run, int]] = {}
         """What each expected confirm is for, by the last part of its subject."""
         self._inbox = ""
         self._number = 0
@@ -121,7 +84,7 @@ class StreamSink:
         left = {part.index: part for part in parts}
         try:
             for start in range(0, len(parts), AT_ONCE):
-                some = _Run(parts[start : start + AT_ONCE])
+                some = Run(parts[start : start + AT_ONCE])
                 try:
                     await self._deliver(some)
                 finally:
@@ -140,8 +103,8 @@ class StreamSink:
         if failures:
             raise PublishError(failures)
 
-    def _parts(self, run: Sequence[Message]) -> tuple[list[_Part], dict[int, Exception]]:
-        parts: list[_Part] = []
+    def _parts(self, run: Sequence[Message]) -> tuple[list[Part], dict[int, Exception]]:
+        parts: list[Part] = []
         failures: dict[int, Exception] = {}
         done = self._done
         for index, message in enumerate(run):
@@ -155,14 +118,14 @@ class StreamSink:
                 continue
             if MESSAGE_ID not in headers:
                 headers[MESSAGE_ID] = self._ids.get(message) or self._id()
-            parts.append(_Part(index, message, subject, message.raw or b"", headers))
+            parts.append(Part(index, message, subject, message.raw or b"", headers))
         return parts, failures
 
     def _id(self) -> str:
         self._published += 1
         return f"{self._name}.{self._published}"
 
-    async def _deliver(self, run: _Run) -> None:
+    async def _deliver(self, run: Run) -> None:
         """Publish, again where the connection breaks, until all is confirmed or refused."""
         clock = asyncio.get_running_loop().time
         until = clock() + self._target.options.publish_timeout
@@ -181,7 +144,7 @@ class StreamSink:
             if run.left or tries > 1:  # some confirms will never come
                 self._waiting = {name: each for name, each in self._waiting.items() if each[0] is not run}
 
-    async def _send(self, client: Client, run: _Run) -> None:
+    async def _send(self, client: Client, run: Run) -> None:
         publish, waiting, inbox = client.publish, self._waiting, self._inbox
         for part in list(run.left.values()):
             self._number = number = self._number + 1
@@ -193,8 +156,11 @@ class StreamSink:
                 run.refuse(part.index, too_much(error, part.raw, client.max_payload))
             except Exception as error:
                 raise trouble(error, self._link.where) from None
+            if self._link.stuck:
+                await self._link.close()
+                raise self._link.unavailable("the server takes nothing more")
 
-    async def _wait(self, run: _Run) -> None:
+    async def _wait(self, run: Run) -> None:
         while run.left:
             run.news.clear()
             try:
@@ -206,7 +172,7 @@ class StreamSink:
             if run.left:
                 await self._look(run)
 
-    async def _look(self, run: _Run) -> None:
+    async def _look(self, run: Run) -> None:
         """What it was woken for, where not all is confirmed."""
         client = self._link.client
         if self._link.denied:
@@ -230,7 +196,7 @@ class StreamSink:
         elif index in run.left:
             self._object(run, index, record)
 
-    def _object(self, run: _Run, index: int, record: Msg) -> None:
+    def _object(self, run: Run, index: int, record: Msg) -> None:
         """Take down what the server has against a message."""
         where, subject = self._link.where, run.left[index].subject
         if not record.data:
@@ -263,25 +229,3 @@ class StreamSink:
 
     def __repr__(self) -> str:
         return f"<sink of {self.destination}: {'open' if self._open else 'closed'}>"
-
-
-def found_text(error: Any) -> str:
-    """What the server said, with its code."""
-    return f"{error.get('description')} ({error.get('err_code')})"
-
-
-@lru_cache(maxsize=4096)
-def checked(subject: str) -> str:
-    """A subject that can be published to; ValueError for any other."""
-    if not subject or not isinstance(subject, str):
-        raise ValueError(f"the subject {subject!r}: expected a name")
-    if subject[0] == "." or subject[-1] == "." or ".." in subject or any(each in subject for each in "*> \t\r\n"):
-        raise ValueError(f"the subject {subject!r}: wildcards, spaces and empty parts cannot be published to")
-    return subject
-
-
-def too_much(error: Exception, raw: bytes, most: int) -> Exception:
-    """The error for what nats-py does not send."""
-    if isinstance(error, errors.MaxPayloadError):
-        return ValueError(f"a body of {len(raw)} bytes is over the server's max_payload of {most}")
-    return ValueError(f"{type(error).__name__}: {error}")

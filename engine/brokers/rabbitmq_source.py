@@ -20,6 +20,8 @@ from engine.brokers.rabbitmq_wire import Wire
 
 _MOST = 65_535
 """The most that a prefetch can be."""
+_AGAIN = 0.2
+"""Seconds after which a source of replies connects again."""
 
 SourceOf = Callable[[str, str], str]
 """What a message's source is called, by the exchange and the routing key that it was published with."""
@@ -109,7 +111,8 @@ class RabbitSource:
     """Reads one queue. What was fetched and given back is handed out again here, before anything else.
 
     A lost connection is told once, as `BrokerUnavailable`, and the next fetch connects again. What is settled after
-    that is forgotten: tags die with their channel, and the message comes again.
+    that is forgotten: tags die with their channel, and the message comes again. A source of replies (`passing`) connects
+    again by itself, and removes its queue when it is closed.
     """
 
     def __init__(
@@ -163,6 +166,15 @@ class RabbitSource:
         """Wait for messages; return 1 to `limit` of them."""
         if limit < 1:
             raise ValueError(f"fetch({limit}): expected at least 1")
+        while True:
+            try:
+                return await self._fetch(limit)
+            except BrokerUnavailable:
+                if not self._passing or self._shared is None:
+                    raise
+                await asyncio.sleep(_AGAIN)  # whoever waits for a reply has a patience of its own
+
+    async def _fetch(self, limit: int) -> list[Message]:
         if self._shared is None:
             raise BrokerUnavailable(f"this source of {self._about!r} is closed: open it before fetching")
         if self._consumer is None:

@@ -44,6 +44,7 @@ class Wire:
         """The longest body that the server takes, as far as it has told."""
         self._tap = Tap(loop, self._ended)
         self._protocol = asyncio.StreamReaderProtocol(self._tap, loop=loop)
+        self._transport: asyncio.Transport | None = None
         self._connection: aiormq.Connection
         self.writer: asyncio.StreamWriter
 
@@ -67,15 +68,15 @@ class Wire:
         try:
             await self.ask(self._connection.connect(), options.connect_timeout)
         except BaseException:
-            self.writer.transport.abort()
+            self.lose("given up")
             raise
 
     async def _connect(self, context: SSLContext | None, rest: Mapping[str, Any]) -> None:
         loop, options = asyncio.get_running_loop(), self.options
-        transport, _ = await loop.create_connection(
+        self._transport, _ = await loop.create_connection(
             lambda: self._protocol, options.host, options.port, ssl=context, **rest
         )
-        self.writer = asyncio.StreamWriter(transport, self._protocol, self._tap, loop)
+        self.writer = asyncio.StreamWriter(self._transport, self._protocol, self._tap, loop)
 
     async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None, about: object = None) -> T:
         """Await what aiormq does, and make its errors ours.
@@ -93,7 +94,7 @@ class Wire:
             in_time = task.done()
             if not self.lost.done():  # else it ends by itself
                 task.cancel()
-        if in_time and not task.cancelled() and (error := task.exception()) is None:
+        if in_time and not task.cancelled() and task.exception() is None:
             return task.result()
         raise await self._reason(task if in_time else None, patience, about) from None
 
@@ -213,11 +214,13 @@ class Wire:
             self._tap.listeners.clear()
             for listener in listeners:
                 listener.lost(refusals.again(reason))
+        if self._transport is None:
+            return
         if self._tap.said:
-            self.writer.write(frames.CONNECTION_CLOSED)
-            self.writer.close()
+            self._transport.write(frames.CONNECTION_CLOSED)
+            self._transport.close()
         else:
-            self.writer.transport.abort()
+            self._transport.abort()
 
 
 class _Made(aiormq.TransportFactory):

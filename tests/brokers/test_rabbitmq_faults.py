@@ -1,4 +1,4 @@
-"""RabbitMQ when things go wrong on the way: lost connections, silent servers, restarts, and messages nobody should send."""
+"""RabbitMQ when things go wrong: lost connections, silent servers, restarts, and messages that nobody should send."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -52,6 +52,7 @@ async def test_what_was_not_settled_when_the_connection_broke_comes_again(proxy:
         await published(sink, *range(6))
         old = await fetched(source, 4)
         proxy.reset()
+        await anyio.wait_all_tasks_blocked()
         with pytest.raises(BrokerUnavailable, match="the connection was lost"):
             await source.fetch(4)
         await source.settle(old[:2], old[2:])  # their tags mean other messages now, or none
@@ -130,7 +131,7 @@ async def test_a_server_that_says_nothing_any_more_is_given_up(proxy: Proxy) -> 
         proxy.stall()
         with anyio.fail_after(20), pytest.raises(BrokerUnavailable):
             await source.fetch(1)
-        with pytest.raises(BrokerUnavailable, match="no answer within 0.5 s"):
+        with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.5 s"):
             await RabbitMQ(proxy.url, connect_timeout=0.5).queue("q").source("g").open()
         proxy.mend()
         with anyio.move_on_after(1):
@@ -265,7 +266,7 @@ async def test_a_publish_without_a_confirm_is_given_up_and_may_be_tried_again(pr
     sink, source = queue.sink(), queue.source("g")
     async with opened(sink):
         proxy.stall("answers")
-        with anyio.fail_after(10), pytest.raises(BrokerUnavailable, match="no confirm within 0.3 s"):
+        with anyio.fail_after(10), pytest.raises(BrokerUnavailable, match=r"no answer within 0\.3 s"):
             await published(sink, 1, 2)
         proxy.reset()
         proxy.mend()
@@ -280,6 +281,33 @@ async def test_a_slow_connection_is_not_a_dead_one(proxy: Proxy) -> None:
     async with opened(sink):
         proxy.slow(bytes_per_second=400_000)
         await published(sink, *(b"x" * 100_000 for _ in range(6)))
+
+
+async def test_a_queue_that_hangs_is_no_trouble_for_the_others(rabbitmq_server: Server) -> None:
+    rabbit = RabbitMQ(rabbitmq_server.url, timeout=0.5)
+    stuck, well = rabbit.queue(fresh(), kind="classic"), rabbit.queue(fresh(), kind="classic")
+    late, sinks, source = stuck.source("g"), [stuck.sink(), well.sink()], well.source("g")
+
+    async def do(what: str) -> None:
+        name = f'rabbit_misc:r(<<"/">>, queue, <<"{stuck.name}">>)'
+        code = f"{{ok, Q}} = rabbit_amqqueue:lookup({name}), sys:{what}(amqqueue:get_pid(Q))."
+        await anyio.to_thread.run_sync(rabbitmq_server.ctl, "eval", code)
+
+    async with opened(*sinks, source):
+        await do("suspend")
+        with anyio.fail_after(10), pytest.raises(BrokerUnavailable, match=r"no confirm within 0\.5 s"):
+            await published(sinks[0], 1)
+        with anyio.fail_after(10), pytest.raises(BrokerUnavailable, match="the server is there: is the queue without"):
+            await late.open()
+        await published(sinks[1], 2)
+        assert numbers(await source.fetch(1)) == [2]
+        assert not (await rabbit.reading().wire()).lost.done()
+        assert not (await rabbit.writing().wire()).lost.done()
+        await do("resume")
+        await insist(lambda: published(sinks[0], 1))
+        await insist(late.open)
+        assert set(numbers(await late.fetch(10))) == {1}
+    await late.close()
 
 
 async def test_a_run_whose_connection_broke_is_published_again(proxy: Proxy) -> None:
@@ -357,7 +385,7 @@ async def test_a_server_that_is_short_of_memory_takes_nothing_for_a_while(rabbit
 
 async def test_a_body_that_is_too_long_is_an_error_of_its_message_alone(rabbitmq_server: Server) -> None:
     def limit(most: int) -> str:
-        return rabbitmq_server.ctl("eval", f"persistent_term:put(max_message_size, {most}).")
+        return rabbitmq_server.ctl("eval", f"application:set_env(rabbit, max_message_size, {most}).")
 
     queue = RabbitMQ(rabbitmq_server.url).queue(fresh(), kind="classic")
     sink, source = queue.sink(), queue.source("g")
@@ -425,6 +453,8 @@ async def test_ten_thousand_survive_a_kill_and_a_restart_of_the_server(rabbitmq_
             await source.settle(run[::2] if len(seen) >= until else run, [])
 
     async with opened(source, sink), anyio.create_task_group() as tasks:
+        # A quorum queue whose node is killed in the first second of its life never gets a leader again.
+        await anyio.sleep(1.5)
         tasks.start_soon(fill)
         await read(3_333)
         await rabbitmq_server.async_restart(kill=True)
@@ -448,6 +478,8 @@ async def test_a_request_survives_a_lost_connection(proxy: Proxy) -> None:
             for number in range(3):
                 tasks.start_soon(ask, number)
             run = await fetched(source, 3)
+            while " 0 unconfirmed" not in repr(queue.broker.session._sinks[queue.sink_kind]):
+                await anyio.sleep(0.005)
             proxy.reset()
             for each in await insist(lambda: fetched(source, 3)):
                 origin = Origin(correlation_id=each.correlation_id)

@@ -1,0 +1,70 @@
+"""What of a run is on its way to NATS, and what became of each message."""
+
+import asyncio
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from nats import errors
+
+from actors import BrokerError, Message
+
+
+class Part:
+    """A message on its way: `headers` hold the id by which the server knows it again."""
+
+    __slots__ = ("headers", "index", "message", "raw", "subject")
+
+    def __init__(self, index: int, message: Message, subject: str, raw: bytes, headers: dict[str, str]) -> None:
+        self.index = index
+        self.message = message
+        self.subject = subject
+        self.raw = raw
+        self.headers = headers
+
+
+class Run:
+    """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
+
+    __slots__ = ("against", "left", "missing", "news", "refused")
+
+    def __init__(self, parts: Sequence[Part]) -> None:
+        self.left = {part.index: part for part in parts}
+        self.refused: dict[int, Exception] = {}
+        self.against: BrokerError | None = None
+        self.missing = 0
+        """How often no stream took a message of it."""
+        self.news = asyncio.Event()
+
+    def confirm(self, index: int) -> None:
+        """That one is stored."""
+        self.left.pop(index, None)
+        if not self.left:
+            self.news.set()
+
+    def refuse(self, index: int, error: Exception) -> None:
+        """That one will never be."""
+        self.refused[index] = error
+        self.confirm(index)
+
+
+def found_text(error: Any) -> str:
+    """What the server said, with its code."""
+    return f"{error.get('description')} ({error.get('err_code')})"
+
+
+@lru_cache(maxsize=4096)
+def checked(subject: str) -> str:
+    """A subject that can be published to; ValueError for any other."""
+    if not subject or not isinstance(subject, str):
+        raise ValueError(f"the subject {subject!r}: expected a name")
+    if subject[0] == "." or subject[-1] == "." or ".." in subject or any(each in subject for each in "*> \t\r\n"):
+        raise ValueError(f"the subject {subject!r}: wildcards, spaces and empty parts cannot be published to")
+    return subject
+
+
+def too_much(error: Exception, raw: bytes, most: int) -> Exception:
+    """The error for what nats-py does not send."""
+    if isinstance(error, errors.MaxPayloadError):
+        return ValueError(f"a body of {len(raw)} bytes is over the server's max_payload of {most}")
+    return ValueError(f"{type(error).__name__}: {error}")

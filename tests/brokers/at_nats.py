@@ -1,0 +1,56 @@
+"""For the tests of NATS: names that no other test uses, and what the server has."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+from actors import BrokerRefused
+from engine.brokers.nats import Nats, NatsStream
+from tests.brokers.contract import message, numbers, opened
+
+
+def names() -> tuple[str, str]:
+    """A stream and a subject that no other test uses."""
+    unique = uuid4().hex
+    return f"S-{unique}", f"s.{unique}"
+
+
+def stream_at(url: str, **options: Any) -> NatsStream:
+    stream, subject = names()
+    return Nats(url, **options).stream(stream, subject=subject)
+
+
+async def publish(stream: Any, *bodies: Any) -> None:
+    sink = stream.sink()
+    async with opened(sink):
+        await sink.publish([message(body, sink.destination) for body in bodies])
+
+
+async def state(client: Any, stream: str) -> Any:
+    return (await client.jetstream().stream_info(stream)).state
+
+
+async def consumer(client: Any, stream: str) -> Any:
+    (found,) = await client.jetstream().consumers_info(stream)
+    return found
+
+
+@contextmanager
+def refusal(*told: str) -> Iterator[None]:
+    """A `BrokerRefused` that says all that."""
+    with pytest.raises(BrokerRefused) as wrong:
+        yield
+    for text in told:
+        assert text.lower() in str(wrong.value).lower()
+    assert "s3cret" not in str(wrong.value)
+
+
+async def opens(endpoint: Any) -> None:
+    """Publish one message and get it."""
+    source = endpoint.source("readers")
+    async with opened(source):
+        await publish(endpoint, 1)
+        assert numbers(await source.fetch(1)) == [1]

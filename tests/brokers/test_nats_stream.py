@@ -1,0 +1,261 @@
+"""JetStream: faults on the way, what is held, and what others do to a stream."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import anyio
+import nats
+import pytest
+
+from actors import BrokerUnavailable, Message
+from engine.brokers.nats import Nats
+from tests.brokers.at_nats import consumer, names, publish, state, stream_at
+from tests.brokers.contract import fetched, message, numbers, opened
+from tests.brokers.surviving import insist, survives
+from tests.servers.nats import Nats as Server
+from tests.servers.proxy import Proxy
+
+pytestmark = pytest.mark.anyio
+
+QUICK = 0.6
+"""Seconds of `ack_wait` in tests that wait for it."""
+
+
+@pytest.fixture
+async def client(nats_server: Server) -> AsyncIterator[Any]:
+    client = await nats.connect(nats_server.url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+# -- faults on the way -------------------------------------------------------------------------------------------
+
+
+async def test_ten_thousand_survive_two_kills_of_the_server(nats_server: Server) -> None:
+    stream = stream_at(nats_server.url, ack_wait=2)
+    await survives(stream, lambda: nats_server.async_restart(kill=True))
+
+
+async def test_confirms_that_are_lost_make_no_second_message(nats_server: Server, client: Any) -> None:
+    stream, subject = names()
+    async with Proxy(nats_server) as proxy:
+        sink = Nats(proxy.url).stream(stream, subject=subject).sink()
+        async with opened(sink), anyio.create_task_group() as tasks:
+            proxy.stall("answers")
+
+            async def break_it() -> None:
+                while (await state(client, stream)).messages < 100:  # noqa: ASYNC110 - a server tells nobody
+                    await anyio.sleep(0.01)
+                proxy.reset()
+                proxy.mend()
+
+            tasks.start_soon(break_it)
+            await sink.publish([message(number, subject) for number in range(100)])
+            assert proxy.resets > 0
+        assert (await state(client, stream)).messages == 100
+    source = Nats(nats_server.url).stream(stream, subject=subject).source("readers")
+    async with opened(source):
+        assert numbers(await fetched(source, 100)) == list(range(100))
+
+
+async def test_a_run_that_failed_may_be_published_again_without_a_second_message(
+    nats_server: Server, client: Any
+) -> None:
+    stream, subject = names()
+    async with Proxy(nats_server) as proxy:
+        sink = Nats(proxy.url, timeout=0.2, publish_timeout=0.3).stream(stream, subject=subject).sink()
+        async with opened(sink):
+            run = [message(number, subject) for number in range(10)]
+            proxy.stall("answers")
+            with pytest.raises(BrokerUnavailable):
+                await sink.publish(run)
+            proxy.reset()
+            proxy.mend()
+            await insist(lambda: sink.publish(run))
+            assert (await state(client, stream)).messages == 10
+            await sink.publish(run[:1])
+            assert (await state(client, stream)).messages == 11
+
+
+async def test_a_source_goes_on_after_the_connection_broke_and_settles_what_it_held(
+    nats_server: Server, client: Any
+) -> None:
+    stream, subject = names()
+    direct = Nats(nats_server.url).stream(stream, subject=subject)
+    async with Proxy(nats_server) as proxy:
+        source = Nats(proxy.url).stream(stream, subject=subject).source("readers")
+        async with opened(source):
+            await publish(direct, 1, 2)
+            held = await fetched(source, 2)
+            proxy.reset()
+            with pytest.raises(BrokerUnavailable):
+                await source.fetch(5)
+            await insist(lambda: source.settle(held, []))
+            await publish(direct, 3)
+            got: list[Message] = []
+
+            async def fetch() -> None:
+                got.extend(await source.fetch(5))
+
+            await insist(fetch)
+            assert [(each.raw, each.attempt) for each in got] == [(b"3", 1)]
+            await source.settle(got, [])
+        assert (await consumer(client, stream)).num_ack_pending == 0
+
+
+async def test_a_server_that_hangs_is_given_up_and_asked_anew(nats_server: Server) -> None:
+    stream, subject = names()
+    async with Proxy(nats_server) as proxy:
+        endpoint = Nats(proxy.url, timeout=0.3, connect_timeout=0.5, ack_wait=1).stream(stream, subject=subject)
+        source = endpoint.source("readers")
+        async with opened(source):
+            proxy.stall()
+            with pytest.raises(BrokerUnavailable, match="nothing was heard"):
+                await source.fetch(5)
+            proxy.mend()
+            await publish(Nats(nats_server.url).stream(stream, subject=subject), 1)
+            got: list[Message] = []
+
+            async def fetch() -> None:
+                got.extend(await source.fetch(5))
+
+            await insist(fetch)
+            assert numbers(got) == [1]
+
+
+async def test_a_server_that_takes_nothing_more_is_unavailable_after_a_while(nats_server: Server, client: Any) -> None:
+    stream, subject = names()
+    core = f"c.{subject}"
+    async with Proxy(nats_server) as proxy:
+        server = Nats(proxy.url, timeout=0.3, connect_timeout=0.3, publish_timeout=0.3)
+        sink, other = server.stream(stream, subject=subject).sink(), server.subject(core).sink()
+        async with opened(sink, other):
+            run = [message(b"%03d" % number + b"x" * 100_000, subject) for number in range(200)]
+            proxy.stall()
+            with anyio.fail_after(10):
+                with pytest.raises(BrokerUnavailable):
+                    await sink.publish(run)
+                with pytest.raises(BrokerUnavailable):
+                    await other.publish([message(each.raw, core) for each in run])
+            proxy.reset()
+            proxy.mend()
+            await insist(lambda: sink.publish(run))
+        assert (await state(client, stream)).messages == 200
+
+
+async def test_a_quiet_stream_is_no_trouble(nats_server: Server) -> None:
+    stream = stream_at(nats_server.url, timeout=0.2)
+    source = stream.source("readers")
+    async with opened(source):
+        with anyio.move_on_after(1):
+            pytest.fail(f"{await source.fetch(5)}")
+        await publish(stream, 1)
+        assert numbers(await source.fetch(5)) == [1]
+
+
+@pytest.mark.parametrize("what", ["stream", "consumer"])
+async def test_what_somebody_deletes_is_declared_again(nats_server: Server, client: Any, what: str) -> None:
+    stream = stream_at(nats_server.url)
+    source, sink = stream.source("readers"), stream.sink()
+    async with opened(source, sink):
+        await sink.publish([message(1, stream.name)])
+        await source.settle(await source.fetch(1), [])
+        got: list[Message] = []
+
+        async def wait() -> None:
+            while not got or got[-1].raw != b"2":
+                got.extend(await source.fetch(5))
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(wait)
+            await anyio.sleep(0.05)
+            if what == "stream":
+                await client.jetstream().delete_stream(stream.stream)
+            else:
+                await client.jetstream().delete_consumer(stream.stream, (await consumer(client, stream.stream)).name)
+            await sink.publish([message(2, stream.name)])
+
+
+# -- what is held ------------------------------------------------------------------------------------------------
+
+
+async def test_what_is_held_is_renewed_and_nobody_else_gets_it(nats_server: Server, client: Any) -> None:
+    stream = stream_at(nats_server.url, ack_wait=QUICK)
+    one, other = stream.source("readers"), stream.source("readers")
+    async with opened(one, other):
+        await publish(stream, 1, 2)
+        run = await fetched(one, 2)
+        with anyio.move_on_after(QUICK * 3):
+            pytest.fail(f"{await other.fetch(2)} were delivered again")
+        await one.settle(run, [])
+    assert (await consumer(client, stream.stream)).num_ack_pending == 0
+
+
+async def test_what_a_dead_source_had_comes_to_another(nats_server: Server) -> None:
+    stream, subject = names()
+    async with Proxy(nats_server) as proxy:
+        dead = Nats(proxy.url, ack_wait=QUICK, connect_timeout=0.2).stream(stream, subject=subject).source("readers")
+        other = Nats(nats_server.url).stream(stream, subject=subject).source("readers")
+        async with opened(dead, other):
+            await publish(Nats(nats_server.url).stream(stream, subject=subject), 1)
+            await dead.fetch(1)
+            proxy.cut()
+            (got,) = await other.fetch(1)
+            assert (got.raw, got.attempt) == (b"1", 2)
+            await other.settle([got], [])
+
+
+async def test_a_fetch_asks_for_no_more_than_it_has_room_for(nats_server: Server, client: Any) -> None:
+    stream = stream_at(nats_server.url)
+    source = stream.source("readers")
+    async with opened(source):
+        await publish(stream, *range(50))
+        await fetched(source, 7)
+        found = await consumer(client, stream.stream)
+        assert (found.num_ack_pending, found.num_pending) == (7, 43)
+
+
+async def test_the_consumer_has_room_for_all_that_the_engine_holds(nats_server: Server, client: Any) -> None:
+    stream = stream_at(nats_server.url)
+    for bound in (10, 5000):
+        async with opened(stream.source("readers", bound)):
+            config = (await consumer(client, stream.stream)).config
+            assert config.max_ack_pending >= bound
+            assert config.max_deliver == -1
+
+
+async def test_position_and_time_are_told(nats_server: Server) -> None:
+    stream = stream_at(nats_server.url)
+    source = stream.source("readers")
+    async with opened(source):
+        await publish(stream, 1, 2)
+        one, two = await fetched(source, 2)
+        assert (one.offset, two.offset) == (1, 2)
+        assert two.timestamp is not None
+        assert two.record.data == b"2"
+        assert one.partition is None
+        assert one.id != two.id
+
+
+async def test_groups_and_subjects_have_consumers_of_their_own(nats_server: Server, client: Any) -> None:
+    stream, subject = names()
+    one = Nats(nats_server.url).stream(stream, subject=f"{subject}.a")
+    two = Nats(nats_server.url).stream(stream, subject=f"{subject}.b")
+    sources = [one.source("a.b"), one.source("a_b"), two.source("a.b")]
+    async with opened(*sources):
+        assert len(await client.jetstream().consumers_info(stream)) == 3
+        await publish(one, 1)
+        await publish(two, 2)
+        assert [numbers(await source.fetch(5)) for source in sources] == [[1], [1], [2]]
+
+
+async def test_a_new_consumer_may_begin_at_the_latest(nats_server: Server) -> None:
+    stream, subject = names()
+    endpoint = Nats(nats_server.url).stream(stream, subject=subject, start="latest")
+    await publish(endpoint, 1)
+    source = endpoint.source("readers")
+    async with opened(source):
+        await publish(endpoint, 2)
+        assert numbers(await source.fetch(5)) == [2]
