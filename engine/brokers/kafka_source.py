@@ -21,7 +21,7 @@ logger = getLogger("headrace.kafka")
 _POLL = 500
 """Milliseconds that one poll waits for messages."""
 _SILENCE = 5.0
-"""Seconds without a message after which the broker is asked whether there really is none."""
+"""Seconds without a message after which the broker is asked whether there really is none; it has as many to answer."""
 _REFRESH = 30_000
 """Milliseconds after which a pattern finds new topics."""
 _NOBODY = TopicPartition("", 0)
@@ -46,6 +46,7 @@ class KafkaSource:
         self._polling: CancelScope | None = None
         self._heard = self._moved = 0.0
         self._at: dict[TopicPartition, int] = {}
+        self._silence = min(_SILENCE, options.stall)
 
     async def open(self) -> None:
         """Join the group, having made the topic if it is missing and may be made; wait to be let in."""
@@ -153,13 +154,13 @@ class KafkaSource:
         places = [place for place in assignment.shares if place not in assignment.paused]
         with mapped(self._options, self._what):
             try:
-                async with asyncio.timeout(_SILENCE):
+                async with asyncio.timeout(self._silence):
                     at = {place: await consumer.position(place) for place in places}
                     assignment.seen_to(at)
                     now = monotonic()
                     if at != self._at:
                         self._at, self._moved = at, now
-                    if now - self._heard < min(_SILENCE, self._options.stall):
+                    if now - self._heard < self._silence:
                         return
                     ends = await consumer.end_offsets(places) if places else {}
             except IllegalStateError:

@@ -57,7 +57,7 @@ class Memory(Enterable):
         return MemoryTopic(self, name, group, capacity)
 
     def queue(self, name: str, **options: Any) -> "MemoryTopic":
-        """In the place of a RabbitMQ queue: those who take from it share what comes. Other options mean nothing here."""
+        """In the place of a RabbitMQ queue: those who take from it share what comes. Options mean nothing here."""
         return self.topic(name, group=QUEUE)
 
     def stream(self, name: str, subject: str | None = None, group: str | None = None, **options: Any) -> "MemoryTopic":

@@ -240,6 +240,19 @@ class Link:
             await _shut(client)
 
 
+async def flushed(client: Client, patience: float) -> None:
+    """Return when the server has taken all that was published.
+
+    nats-py's own `flush` lets its PING overtake what is still waiting to be written.
+    """
+    async with asyncio.timeout(patience):
+        wait = 0.0
+        while client.pending_data_size and client.is_connected:
+            await asyncio.sleep(wait)
+            wait = min(0.01, wait + 0.0001)
+        await client.flush(max(1, round(patience)))
+
+
 async def _shut(client: Client) -> None:
     try:
         async with asyncio.timeout(CLOSING):

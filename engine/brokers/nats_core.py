@@ -11,7 +11,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message, PublishError
-from engine.brokers.nats_client import Link, refused, trouble
+from engine.brokers.nats_client import Link, flushed, refused, trouble
 from engine.brokers.nats_confirms import checked, too_much
 from engine.brokers.nats_headers import decode, encode
 from engine.brokers.nats_options import Target
@@ -58,7 +58,7 @@ class SubjectSource:
         )
         if self._own:
             await client.subscribe(self._name, cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0)
-        await client.flush(max(1, round(self._target.options.timeout)))
+        await flushed(client, self._target.options.timeout)
         if self._link.denied:
             raise refused(self._link.where, self._link.denied)
 
@@ -190,7 +190,7 @@ class SubjectSink:
                     failures[index] = error
                 if self._link.stuck:
                     raise TimeoutError
-            await client.flush(max(1, round(self._target.options.timeout)))
+            await flushed(client, self._target.options.timeout)
         except Exception as error:
             await self._link.close()
             raise trouble(error, self._link.where) from None

@@ -14,7 +14,7 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message
-from engine.brokers.nats_client import Link, trouble
+from engine.brokers.nats_client import Link, flushed, trouble
 from engine.brokers.nats_declare import Place, Reader, consumer_for, stream_for
 from engine.brokers.nats_headers import decode
 from engine.brokers.nats_options import Target
@@ -102,7 +102,7 @@ class StreamSource:
                 async with asyncio.timeout(self._target.options.timeout):
                     await self._subscription.drain()  # what was on its way is held now
                     await self._give_back(client, list(self._held))
-                    await client.flush()
+                await flushed(client, self._target.options.timeout)
         except Exception as error:  # what is left comes again when ack_wait is over
             self._link.unavailable(repr(error))
         finally:

@@ -111,8 +111,8 @@ class RabbitSource:
     """Reads one queue. What was fetched and given back is handed out again here, before anything else.
 
     A lost connection is told once, as `BrokerUnavailable`, and the next fetch connects again. What is settled after
-    that is forgotten: tags die with their channel, and the message comes again. A source of replies (`passing`) connects
-    again by itself, and removes its queue when it is closed.
+    that is forgotten: tags die with their channel, and the message comes again. A source of replies (`passing`)
+    connects again by itself, and removes its queue when it is closed.
     """
 
     def __init__(

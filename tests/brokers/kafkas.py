@@ -27,7 +27,7 @@ async def eventually(happened: Callable[[], bool]) -> None:
 def near(server: KafkaServer, **options: Any) -> Kafka:
     """A client that hears of rebalances at once, and gives partitions away without waiting for long."""
     quick = {"heartbeat_interval": 0.1, "session_timeout": 2.0, "revoke_drain": 0.2, "commit_interval": 0.1}
-    return Kafka(server.bootstrap, **quick | options)
+    return Kafka(options.pop("servers", server.bootstrap), **quick | options)
 
 
 def fresh() -> str:

@@ -28,7 +28,7 @@ def place(of):
         return server.queue(of)
     if hasattr(server, "topic"):
         return server.topic(of)
-    return server.stream(of, subject=of) if hasattr(server, "subject") else server.stream(of)
+    return server.stream(name, subject=of) if hasattr(server, "subject") else server.stream(of)
 
 
 class Order(BaseModel):
