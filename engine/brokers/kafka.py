@@ -154,7 +154,8 @@ class KafkaTopic(Reachable):
 
     def reply_to(self, destination: str) -> "KafkaTopic":
         """The topic or inbox of that name."""
-        return KafkaTopic(self.broker, destination)
+        # A pattern is no topic: a sink for the replies to what it reads has none of its own to begin with.
+        return KafkaTopic(self.broker, "{reply_to}" if self.pattern and destination == self.name else destination)
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())

@@ -6,9 +6,9 @@ from heapq import heappop, heappush
 from logging import getLogger
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, IllegalStateError, OffsetMetadataTooLargeError
+from aiokafka.errors import CommitFailedError, OffsetMetadataTooLargeError
 
 from actors import BrokerError, Message
 from engine.brokers.kafka_errors import mapped
@@ -209,8 +209,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     async def commit(self) -> None:
         """Commit what has changed. What a rebalance has taken away meanwhile is nobody's business any more."""
         async with self._committing:
-            touched = [share for share in self.shares.values() if share.touched]
             self._undone = 0
+            touched = [share for share in self.shares.values() if share.touched]
             told = {share.place: share.told(self._limit) for share in touched}
             due = {share.place: told[share.place] for share in touched if share.committed != told[share.place]}
             for share in touched:
@@ -219,25 +219,32 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 if due:
                     with mapped(self.options, self.what):
                         await self._send(due)
-            except BaseException:
+            except BaseException as error:
                 for share in touched:
                     share.touched = True
+                if isinstance(error.__cause__, CommitFailedError):
+                    logger.info("not committed, the partitions are being given to others: %s", error)
+                    return
                 raise
             for share in touched:
                 share.committed = told[share.place]
 
     async def _send(self, due: Mapping[TopicPartition, tuple[int, str]]) -> None:
+        # The consumer's own `commit` refuses as soon as a pattern has found a topic, before anything is given away.
+        commit = self.consumer._coordinator.commit_offsets
         try:
             async with asyncio.timeout(PATIENCE):
-                await self.consumer.commit(dict(due))
-        except (CommitFailedError, IllegalStateError) as error:
-            logger.info("%s: not committed, the partitions are being given to others: %s", self.what, error)
+                await commit(None, {place: OffsetAndMetadata(*told) for place, told in due.items()})
         except OffsetMetadataTooLargeError:
-            logger.warning("%s: the server's offset.metadata.max.bytes is under %d: more is replayed after a crash",
-                           self.what, LIMIT)  # fmt: skip
+            logger.warning(
+                "%s: what is done is not noted beside the position, as the server's "
+                "offset.metadata.max.bytes is under %d: more comes again after a crash",
+                self.what,
+                LIMIT,
+            )
             self._limit = 0
             async with asyncio.timeout(PATIENCE):
-                await self.consumer.commit({place: (position, "") for place, (position, _) in due.items()})
+                await commit(None, {place: OffsetAndMetadata(position, "") for place, (position, _) in due.items()})
 
     def close(self) -> None:
         """Do not wait for anything in hand any more."""

@@ -8,7 +8,7 @@ from aiokafka import AIOKafkaProducer, errors
 from aiokafka.partitioner import DefaultPartitioner
 from anyio import CancelScope
 
-from actors import BrokerError, BrokerRefused, Message, PublishError
+from actors import BrokerError, Message, PublishError
 from engine.brokers import kafka_client, kafka_topics
 from engine.brokers.endpoint import INBOX
 from engine.brokers.kafka_batches import Batch, Cutter, Spread
@@ -103,7 +103,7 @@ class KafkaSink:
         for topic in {message.destination for message in run}:
             try:
                 spread = self._spreads.get(topic) or await self._know(producer, topic)
-            except BrokerRefused as error:
+            except kafka_topics.TopicRefused as error:
                 if "{" not in self._place.name:
                     raise
                 # One of many topics: the others are no worse for it.

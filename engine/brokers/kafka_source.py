@@ -7,7 +7,7 @@ from time import monotonic
 
 from aiokafka import TopicPartition
 from aiokafka.errors import IllegalStateError
-from anyio import CancelScope, move_on_after
+from anyio import CancelScope, current_time, move_on_after
 
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers import kafka_client, kafka_topics
@@ -98,14 +98,18 @@ class KafkaSource:
     async def _polled(self, assignment: Assignment, limit: int) -> Mapping[TopicPartition, Sequence[Record]]:
         """What is there, or nothing after a while, or at once when something was given back."""
         found: Mapping[TopicPartition, Sequence[Record]] = {}
+        stall = max(self._options.stall, _POLL / 1000 + 0.5)
         try:
-            with move_on_after(self._options.stall) as self._polling:
+            with move_on_after(stall) as polling:
+                self._polling = polling
                 found = await assignment.consumer.getmany(timeout_ms=_POLL, max_records=limit)
         except Exception as error:
             await self._abandon(assignment)
             raise explained(error, self._options, self._what) from error
         finally:
             self._polling = None
+        if polling.cancelled_caught and polling.deadline <= current_time():
+            await self._stalled(assignment, f"its group was not balanced for {stall:g} s")
         return found
 
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
@@ -169,12 +173,12 @@ class KafkaSource:
         if all(at[place] >= end for place, end in ends.items()):
             self._moved = now
         elif now - self._moved >= self._options.stall:
-            await self._abandon(assignment)
             left = sum(end - at[place] for place, end in ends.items())
-            raise BrokerUnavailable(
-                f"Kafka at {self._options.where}, {self._what}: {left} messages wait and none came for "
-                f"{self._options.stall:g} s: connecting anew"
-            )
+            await self._stalled(assignment, f"{left} messages wait and none came for {self._options.stall:g} s")
+
+    async def _stalled(self, assignment: Assignment, why: str) -> None:
+        await self._abandon(assignment)
+        raise BrokerUnavailable(f"Kafka at {self._options.where}, {self._what}: {why}: connecting anew")
 
     async def _abandon(self, assignment: Assignment) -> None:
         """Let go of a consumer; the next fetch makes a new one."""

@@ -8,12 +8,16 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.client import AIOKafkaClient
 from aiokafka.protocol.metadata import MetadataRequest
 
-from actors import BrokerRefused
+from actors import BrokerError, BrokerRefused
 from engine.brokers.kafka_client import admin, end
 from engine.brokers.kafka_errors import diagnosed, explained, mapped, said
 from engine.brokers.kafka_options import KafkaOptions
 
 _NO_ERROR, _UNKNOWN, _NO_LEADER, _EXISTS = 0, 3, 5, 36
+
+
+class TopicRefused(BrokerRefused):
+    """It is about one topic, and others may be as they should."""
 
 
 @asynccontextmanager
@@ -55,7 +59,7 @@ async def ensure(
             error = errors.for_code(code)(told)
             if isinstance(error, errors.TopicAuthorizationFailedError | errors.ClusterAuthorizationFailedError):
                 raise _missing(options, name, f"this user may not make it ({said(error)})")
-            raise explained(error, options, f"topic {name}, which is missing and cannot be made")
+            raise _refused(error, options, f"topic {name}, which is missing and cannot be made")
         return await described(client._client, options, name) or list(range(partitions or 1))
 
 
@@ -69,12 +73,17 @@ async def described(client: AIOKafkaClient, options: KafkaOptions, name: str) ->
     if code == _UNKNOWN:
         return []
     if code not in (_NO_ERROR, _NO_LEADER):
-        raise explained(errors.for_code(code)(), options, f"topic {name}")
+        raise _refused(errors.for_code(code)(), options, f"topic {name}")
     return sorted(part[1] for part in parts)
 
 
-def _missing(options: KafkaOptions, name: str, why: str) -> BrokerRefused:
-    return BrokerRefused(
+def _refused(error: Exception, options: KafkaOptions, what: str) -> BrokerError:
+    found = explained(error, options, what)
+    return TopicRefused(str(found)) if isinstance(found, BrokerRefused) else found
+
+
+def _missing(options: KafkaOptions, name: str, why: str) -> TopicRefused:
+    return TopicRefused(
         f"Kafka at {options.where}, topic {name}: there is none, and {why}; "
         f"make it with kafka-topics.sh --create --topic {name}, or let it be made"
     )

@@ -11,8 +11,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message, PublishError
-from engine.brokers.nats_client import Link, flushed, refused, trouble
+from engine.brokers.nats_client import Link, flushed
 from engine.brokers.nats_confirms import checked, too_much
+from engine.brokers.nats_errors import refused, trouble
 from engine.brokers.nats_headers import decode, encode
 from engine.brokers.nats_options import Target
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 from nats.aio.client import Client
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
-from engine.brokers.nats_client import Link, refused
+from engine.brokers.nats_client import Link
+from engine.brokers.nats_errors import refused
 
 Start = Literal["earliest", "latest"]
 MARK = "headrace"

@@ -14,8 +14,9 @@ from nats.aio.msg import Msg
 from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message
-from engine.brokers.nats_client import Link, flushed, trouble
+from engine.brokers.nats_client import Link, flushed
 from engine.brokers.nats_declare import Place, Reader, consumer_for, stream_for
+from engine.brokers.nats_errors import trouble
 from engine.brokers.nats_headers import decode
 from engine.brokers.nats_options import Target
 

@@ -10,9 +10,10 @@ from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from actors import BrokerUnavailable, Message, PublishError
-from engine.brokers.nats_client import Link, refused, trouble
+from engine.brokers.nats_client import Link
 from engine.brokers.nats_confirms import Part, Run, checked, found_text, too_much
 from engine.brokers.nats_declare import Place, answer, stream_for
+from engine.brokers.nats_errors import refused, trouble
 from engine.brokers.nats_headers import MESSAGE_ID, encode
 from engine.brokers.nats_options import Target
 

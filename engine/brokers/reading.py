@@ -22,7 +22,7 @@ class Reading(Generic[T]):
         """
         task = self._task
         if task is None:
-            task = self._task = asyncio.ensure_future(read())  # type: ignore[arg-type]  # a coroutine, it is
+            task = self._task = asyncio.ensure_future(read())
             task.add_done_callback(lambda _: self._news.set())
         while not task.done() and not self._woken:
             self._news.clear()

@@ -20,7 +20,7 @@ PATIENCE = 20.0
 async def eventually(happened: Callable[[], bool]) -> None:
     """Wait until it has happened; `TimeoutError` where it does not."""
     async with asyncio.timeout(PATIENCE):
-        while not happened():  # noqa: ASYNC110 - of what other processes do there is no event
+        while not happened():
             await asyncio.sleep(0.01)
 
 
@@ -95,5 +95,5 @@ async def committed(server: KafkaServer, group: str, topic: str, partition: int 
 async def position(server: KafkaServer, group: str, topic: str, expected: int) -> None:
     """Wait until a group has committed that position."""
     async with asyncio.timeout(PATIENCE):
-        while (await committed(server, group, topic)).offset != expected:  # noqa: ASYNC110 - the server tells nobody
+        while (await committed(server, group, topic)).offset != expected:
             await asyncio.sleep(0.02)

@@ -22,7 +22,7 @@ def body(number: int) -> bytes:
 async def eventually(check: Callable[[], Awaitable[object]], patience: float = 10.0) -> None:
     """Wait until a server is where it should be: `check()` is true."""
     with anyio.fail_after(patience):
-        while not await check():  # noqa: ASYNC110 - another process, which tells nobody
+        while not await check():
             await anyio.sleep(0.02)
 
 

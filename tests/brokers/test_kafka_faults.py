@@ -154,6 +154,19 @@ async def test_a_consumer_that_is_stuck_is_made_anew(kafka_server: KafkaServer) 
         assert source._assignment.consumer is not stuck
 
 
+async def test_a_consumer_whose_group_is_never_balanced_is_made_anew(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server, stall=0.5).topic(fresh())
+    source, sink = await ready(topic)
+    async with opened(source, sink):
+        assert isinstance(source, KafkaSource)
+        assert source._assignment is not None
+        await sink.publish([message(1, topic.name)])
+        source._assignment.consumer._subscription.begin_reassignment()  # and nothing follows
+        with pytest.raises(BrokerUnavailable, match="not balanced"):
+            await source.fetch(1)
+        assert numbers(await source.fetch(1)) == [1]
+
+
 async def test_a_consumer_whose_tasks_died_is_made_anew(kafka_server: KafkaServer) -> None:
     topic = near(kafka_server).topic(fresh())
     source, sink = await ready(topic)

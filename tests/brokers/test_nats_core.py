@@ -93,7 +93,7 @@ async def test_a_subject_is_listened_to_again_without_being_fetched_from(nats_se
                 await source.fetch(5)
             accepted = proxy.accepted
             with anyio.fail_after(10):
-                while proxy.accepted < accepted or proxy.connections < 1:  # noqa: ASYNC110 - nor does the proxy
+                while proxy.accepted < accepted or proxy.connections < 1:
                     await anyio.sleep(0.01)
             got: list[Message] = []
             async with anyio.create_task_group() as tasks:

@@ -46,7 +46,7 @@ async def test_confirms_that_are_lost_make_no_second_message(nats_server: Server
             proxy.stall("answers")
 
             async def break_it() -> None:
-                while (await state(client, stream)).messages < 100:  # noqa: ASYNC110 - a server tells nobody
+                while (await state(client, stream)).messages < 100:
                     await anyio.sleep(0.01)
                 proxy.reset()
                 proxy.mend()
