@@ -86,7 +86,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             async with asyncio.timeout(self.options.request_timeout):
                 # The consumer's own `committed` leaves the metadata out.
                 committed = await self.consumer._coordinator.fetch_committed_offsets(places)
-                first = await self._starts([place for place in places if place not in committed])
+                ends = await self.consumer.end_offsets(places) if places else {}
+                first = await self._starts([place for place in places if place not in committed], ends)
         if self.fresh is not fresh or not fresh <= self.consumer.assignment():
             return  # they are being given to others, or this consumer, anew
         for place in places:
@@ -95,18 +96,20 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             else:
                 # Where it started is committed too: `latest` would be somewhere else after a crash.
                 share = Share(place, first[place], committed=self.start == "earliest")
+            share.known = ends[place] > share.seen_to
+            share.ended_at = ends[place]
             self.consumer.seek(place, share.offsets.end)
             self.shares[place] = share
         self.fresh = set()
         if self.start == "latest":
             self._due.set()
 
-    async def _starts(self, places: list[TopicPartition]) -> Mapping[TopicPartition, int]:
-        if not places:
-            return {}
-        if self.start == "earliest":
-            return await self.consumer.beginning_offsets(places)  # type: ignore[no-any-return]
-        return await self.consumer.end_offsets(places)  # type: ignore[no-any-return]
+    async def _starts(
+        self, places: list[TopicPartition], ends: Mapping[TopicPartition, int]
+    ) -> Mapping[TopicPartition, int]:
+        if self.start == "latest" or not places:
+            return ends
+        return await self.consumer.beginning_offsets(places)  # type: ignore[no-any-return]
 
     def drop(self) -> None:
         """Void all shares: what is settled from now on is forgotten."""
@@ -117,10 +120,18 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._back.clear()
         self.paused.clear()
 
-    def end(self, place: TopicPartition) -> int | None:
-        """Where the partition ended when the broker was last heard of."""
-        if place not in self.consumer.assignment():
-            return None
+    def pending(self) -> int | None:
+        """How many messages are left, as far as the broker was heard; None where that is not far."""
+        left, unknown = 0, bool(self.fresh) or not self.shares
+        for place, share in self.shares.items():
+            end = self._end(place) if place in self.consumer.assignment() else None
+            if share.known:
+                left += max(0, max(end or 0, share.ended_at) - share.seen_to)
+            else:
+                unknown = True
+        return left or (None if unknown else 0)
+
+    def _end(self, place: TopicPartition) -> int | None:
         stable = self.consumer.last_stable_offset(place)
         end: int | None = self.consumer.highwater(place) if stable in (None, -1) else stable
         return end

@@ -19,7 +19,7 @@ class Share:
     took its place.
     """
 
-    __slots__ = ("committed", "known", "offsets", "place", "seen_to", "touched", "void")
+    __slots__ = ("committed", "ended_at", "known", "offsets", "place", "seen_to", "touched", "void")
 
     def __init__(self, place: TopicPartition, position: int, metadata: str = "", *, committed: bool = True) -> None:
         self.place = place
@@ -29,7 +29,9 @@ class Share:
         self.touched = not committed
         """Whether something may have to be committed."""
         self.known = False
-        """Whether it has been asked for messages, so that its end is known."""
+        """Whether it has been asked for messages, so that it is known how many are left."""
+        self.ended_at = position
+        """Where the partition ended when it was loaded."""
         self.seen_to = position
         """Where the consumer is: past its last record, and past what is no record."""
         self.void = False

@@ -135,16 +135,7 @@ class KafkaSource:
 
     def pending(self) -> int | None:
         """How many messages the broker had left for this source when it was last heard of."""
-        assignment = self._assignment
-        if assignment is None or assignment.fresh:
-            return None
-        left = 0
-        for place, share in assignment.shares.items():
-            end = assignment.end(place) if share.known else None
-            if end is None:
-                return left or None
-            left += max(0, end - max(share.seen_to, share.offsets.end))
-        return left
+        return None if self._assignment is None else self._assignment.pending()
 
     # -- when nothing comes --------------------------------------------------------------------------------------
 
