@@ -2,24 +2,21 @@
 
 import asyncio
 from collections.abc import Collection, Mapping, Sequence
-from heapq import heappop, heappush
+from heapq import heapify, heappop, heappush
 from logging import getLogger
 from typing import Any
 
-from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
-from aiokafka.errors import CommitFailedError, OffsetMetadataTooLargeError
 
 from actors import BrokerError, Message
+from engine.brokers.kafka_commits import Commits
 from engine.brokers.kafka_errors import mapped
 from engine.brokers.kafka_options import KafkaOptions
 from engine.brokers.kafka_share import Share
 from engine.brokers.kafka_wire import Fetched, Record
-from engine.brokers.offsets import LIMIT
 
 logger = getLogger("headrace.kafka")
-PATIENCE = 3.0
-"""Seconds that a commit may take."""
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -45,10 +42,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.paused: set[TopicPartition] = set()
         """Those of which nothing new is taken, because the map of what is done above something old grows too long."""
         self._settled = asyncio.Event()
-        self._due = asyncio.Event()
-        self._undone = 0
-        self._committing = asyncio.Lock()
-        self._limit = LIMIT
+        self.commits = Commits(consumer, options, what, self.shares)
 
     # -- told by the consumer ------------------------------------------------------------------------------------
 
@@ -64,7 +58,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             logger.info("%s: %d messages were not done in time and will come again", self.what, self._held())
         if not self._closing:
             try:
-                await self.commit()
+                await self.commits.commit()
             except BrokerError as error:
                 logger.warning("not committed before giving partitions away: %s", error)
             self.drop()
@@ -92,7 +86,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             return  # they are being given to others, or this consumer, anew
         for place in places:
             if place in committed:
-                share = Share(place, *committed[place])
+                offset, metadata = committed[place]
+                share = Share(place, offset, metadata or "")
             else:
                 # Where it started is committed too: `latest` would be somewhere else after a crash.
                 share = Share(place, first[place], committed=self.start == "earliest")
@@ -102,7 +97,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             self.shares[place] = share
         self.fresh = set()
         if self.start == "latest":
-            self._due.set()
+            self.commits.hurry()
 
     async def _starts(
         self, places: list[TopicPartition], ends: Mapping[TopicPartition, int]
@@ -122,7 +117,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def pending(self) -> int | None:
         """How many messages are left, as far as the broker was heard; None where that is not far."""
-        left, unknown = 0, bool(self.fresh) or not self.shares
+        left, unknown = len(self._back), bool(self.fresh) or not self.shares
         for place, share in self.shares.items():
             end = self._end(place) if place in self.consumer.assignment() else None
             if share.known:
@@ -153,13 +148,19 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 continue
             if records[0].offset < share.offsets.end:
                 logger.warning("%s/%d begins anew: it was made anew, or lost its end", *place)
-                share.void = True
-                share = self.shares[place] = Share(place, records[0].offset, committed=False)
+                share = self._begin_anew(share, records[0].offset)
             run += share.take(records)
             if share.offsets.crowded and place in self.consumer.assignment():
                 self.consumer.pause(place)
                 self.paused.add(place)
         return run
+
+    def _begin_anew(self, share: Share, position: int) -> Share:
+        share.void = True
+        self._back = [each for each in self._back if each[0] != share.place]
+        heapify(self._back)
+        made = self.shares[share.place] = Share(share.place, position, committed=False)
+        return made
 
     def again(self, limit: int) -> list[Message]:
         """What was given back, lowest offsets first."""
@@ -174,10 +175,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Note what is finished, and what is to come again; of void shares nothing."""
+        finished = 0
         for message in done:
             origin: Any = message.origin
             if type(origin) is Fetched and not (share := origin.share).void:
-                self._undone += share.offsets.complete(origin.record.offset)
+                finished += share.offsets.complete(origin.record.offset)
                 share.touched = True
         for message in returned:
             origin = message.origin
@@ -189,8 +191,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self._settled.set()
         if self.paused:
             self._resume()
-        if self._undone >= self.options.commit_every:
-            self._due.set()
+        self.commits.done(finished)
 
     def _resume(self) -> None:
         for place in [place for place in self.paused if not self.shares[place].offsets.crowded]:
@@ -200,62 +201,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _held(self) -> int:
         return sum(share.offsets.held for share in self.shares.values())
-
-    # -- commits -------------------------------------------------------------------------------------------------
-
-    async def keep(self) -> None:
-        """Commit what is due, by time or by count, until cancelled."""
-        while True:
-            try:
-                async with asyncio.timeout(self.options.commit_interval):
-                    await self._due.wait()
-            except TimeoutError:
-                pass
-            self._due.clear()
-            try:
-                await self.commit()
-            except BrokerError as error:
-                logger.warning("not committed, tried again: %s", error)
-
-    async def commit(self) -> None:
-        """Commit what has changed. What a rebalance has taken away meanwhile is nobody's business any more."""
-        async with self._committing:
-            self._undone = 0
-            touched = [share for share in self.shares.values() if share.touched]
-            told = {share.place: share.told(self._limit) for share in touched}
-            due = {share.place: told[share.place] for share in touched if share.committed != told[share.place]}
-            for share in touched:
-                share.touched = False
-            try:
-                if due:
-                    with mapped(self.options, self.what):
-                        await self._send(due)
-            except BaseException as error:
-                for share in touched:
-                    share.touched = True
-                if isinstance(error.__cause__, CommitFailedError):
-                    logger.info("not committed, the partitions are being given to others: %s", error)
-                    return
-                raise
-            for share in touched:
-                share.committed = told[share.place]
-
-    async def _send(self, due: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        # The consumer's own `commit` refuses as soon as a pattern has found a topic, before anything is given away.
-        commit = self.consumer._coordinator.commit_offsets
-        try:
-            async with asyncio.timeout(PATIENCE):
-                await commit(None, {place: OffsetAndMetadata(*told) for place, told in due.items()})
-        except OffsetMetadataTooLargeError:
-            logger.warning(
-                "%s: what is done is not noted beside the position, as the server's "
-                "offset.metadata.max.bytes is under %d: more comes again after a crash",
-                self.what,
-                LIMIT,
-            )
-            self._limit = 0
-            async with asyncio.timeout(PATIENCE):
-                await commit(None, {place: OffsetAndMetadata(position, "") for place, (position, _) in due.items()})
 
     def close(self) -> None:
         """Do not wait for anything in hand any more."""

@@ -77,7 +77,7 @@ class KafkaSource:
                 await kafka_client.end(consumer)
             raise
         self._assignment = assignment
-        self._committer = asyncio.get_running_loop().create_task(assignment.keep())
+        self._committer = asyncio.get_running_loop().create_task(assignment.commits.keep())
         self._heard = self._moved = monotonic()
         return assignment
 
@@ -89,11 +89,13 @@ class KafkaSource:
                 return run
             if assignment.fresh:
                 await assignment.load()
-            run = assignment.take(await self._polled(assignment, limit))
-            if run:
-                self._heard = self._moved = monotonic()
+            found = await self._polled(assignment, limit)
+            if not found:
+                await self._look(assignment)
+                continue
+            self._heard = self._moved = monotonic()
+            if run := assignment.take(found):
                 return run
-            await self._look(assignment)
 
     async def _polled(self, assignment: Assignment, limit: int) -> Mapping[TopicPartition, Sequence[Record]]:
         """What is there, or nothing after a while, or at once when something was given back."""
@@ -127,7 +129,7 @@ class KafkaSource:
         assignment.close()
         self._stop_committing()
         try:
-            await assignment.commit()
+            await assignment.commits.commit()
         except BrokerError as error:
             logger.warning("not committed before closing: %s", error)
         finally:

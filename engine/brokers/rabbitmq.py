@@ -178,7 +178,8 @@ class RabbitQueue(Reachable):
     @property
     def options(self) -> Mapping[str, Any]:
         """What was declared beside the name."""
-        return _declared(self.spec) | _declared(self.manner)
+        bound = [f"{each.exchange.name}/{each.routing_key}" for each in self.spec.bind]
+        return _declared(self.spec) | _declared(self.manner) | ({"bind": bound} if bound else {})
 
     @property
     def sink_kind(self) -> Hashable:

@@ -59,7 +59,12 @@ def not_let_in(where: str, said: str) -> BrokerError:
 
 def not_reached(where: str, error: OSError) -> BrokerError:
     """The error for a connection that could not be made."""
-    told = f"RabbitMQ at {where}: {error.strerror or error or type(error).__name__}"
+    what = (
+        "nothing listens there"
+        if isinstance(error, ConnectionRefusedError)
+        else error.strerror or str(error) or type(error).__name__
+    )
+    told = f"RabbitMQ at {where}: {what}"
     if isinstance(error, ssl.SSLCertVerificationError):
         return BrokerRefused(
             f"RabbitMQ at {where}: {error.verify_message}; name the authority that signed the server's certificate "

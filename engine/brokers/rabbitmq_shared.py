@@ -18,8 +18,8 @@ class Shared:
         self._users = 0
         self._wire: Wire | None = None
         self._opening = asyncio.Lock()
-        self._attempts = 0
-        self._failed: BrokerError | None = None
+        self._failures = 0
+        self._error: BrokerError | None = None
 
     def join(self) -> None:
         """Need it, from now until `leave`."""
@@ -34,20 +34,20 @@ class Shared:
 
     async def wire(self) -> Wire:
         """The connection. Who waited while another's attempt failed shares its error, and does not wait once more."""
-        attempts = self._attempts
+        failures = self._failures
         async with self._opening:
             if self._wire is not None and not self._wire.lost.done():
                 return self._wire
-            if self._attempts != attempts and self._failed is not None:
-                raise refusals.again(self._failed)
-            self._attempts += 1
+            if self._failures != failures and self._error is not None:
+                raise refusals.again(self._error)
             wire = Wire(self._options)
             try:
                 await wire.open(await asyncio.to_thread(self._context), self._purpose)
             except BrokerError as error:
-                self._failed = error
+                self._failures += 1
+                self._error = error
                 raise
-            self._wire, self._failed = wire, None
+            self._wire = wire
             return wire
 
     def _context(self) -> SSLContext | None:

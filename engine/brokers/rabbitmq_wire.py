@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 
 import aiormq
 from aiormq.exceptions import ChannelInvalidStateError
-from yarl import URL
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
 from engine.brokers import rabbitmq_frames as frames
@@ -69,6 +68,7 @@ class Wire:
             await self.ask(self._connection.connect(), options.connect_timeout)
         except BaseException:
             self.lose("given up")
+            self.writer.transport.abort()
             raise
 
     async def _connect(self, context: SSLContext | None, rest: Mapping[str, Any]) -> None:
@@ -85,6 +85,9 @@ class Wire:
         trouble alone, as long as the server answers on another one. It has a task of its own: aiormq cancels
         whoever waits for it when the connection goes.
         """
+        if self.lost.done():
+            question.close()
+            raise refusals.again(self.lost.result())
         patience = timeout or self.options.timeout
         task = asyncio.ensure_future(question)
         task.add_done_callback(_heard)
@@ -92,7 +95,9 @@ class Wire:
             await asyncio.wait((task, self.lost), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
         finally:
             in_time = task.done()
-            if not self.lost.done():  # else it ends by itself
+            if self.lost.done():  # it ends by itself; cancelled now, aiormq would warn of that
+                asyncio.get_running_loop().call_later(CLOSING, task.cancel)
+            else:
                 task.cancel()
         if in_time and not task.cancelled() and task.exception() is None:
             return task.result()
@@ -208,12 +213,13 @@ class Wire:
             self.lose(f"the connection was lost{f': {error}' if error else ''}")
 
     def _end(self, reason: BrokerError) -> None:
-        if not self.lost.done():
-            self.lost.set_result(reason)
-            listeners = list(self._tap.listeners.values())
-            self._tap.listeners.clear()
-            for listener in listeners:
-                listener.lost(refusals.again(reason))
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        listeners = list(self._tap.listeners.values())
+        self._tap.listeners.clear()
+        for listener in listeners:
+            listener.lost(refusals.again(reason))
         if self._transport is None:
             return
         if self._tap.said:
@@ -229,7 +235,7 @@ class _Made(aiormq.TransportFactory):
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self._made = reader, writer
 
-    async def create(self, url: URL, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    async def create(self, url: Any, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
         return self._made
 
 

@@ -471,6 +471,8 @@ def test_endpoints_are_values() -> None:
     exchange = rabbit.exchange("e", type="headers", match={"a": "b"}, group="g", mandatory=False)
     assert exchange.options == {"type": "headers", "match": {"a": "b"}, "group": "g", "mandatory": False}
     assert rabbit.exchange("a/b", routing_key="c").name == "a/b/c"
+    bound = rabbit.queue("q", bind=[rabbit.exchange("a", routing_key="*"), rabbit.exchange("b", type="fanout")])
+    assert json.dumps(bound.options) == '{"bind": ["a/*", "b/"]}'
 
 
 def test_it_says_where_it_is_and_never_the_password() -> None:

@@ -422,7 +422,7 @@ async def everything(source: Source, until: bytes) -> AsyncIterator[Message]:
 
 async def test_the_first_connection_may_wait_for_the_server(proxy: Proxy) -> None:
     nowhere = RabbitMQ(f"amqp://127.0.0.1:{free_port()}").queue("q").source("g")
-    with pytest.raises(BrokerUnavailable, match=r"RabbitMQ at 127\.0\.0\.1:\d+: Connect call failed"):
+    with pytest.raises(BrokerUnavailable, match=r"RabbitMQ at 127\.0\.0\.1:\d+: nothing listens there"):
         await nowhere.open()
     await nowhere.close()
     queue = classic(proxy)
@@ -439,6 +439,21 @@ async def test_the_first_connection_may_wait_for_the_server(proxy: Proxy) -> Non
     await source.close()
     await sink.close()
     assert proxy.refused == 2
+
+
+async def test_who_waits_for_the_same_connection_does_not_wait_in_turn(proxy: Proxy) -> None:
+    rabbit = RabbitMQ(proxy.url, connect_timeout=0.5)
+    proxy.stall()
+
+    async def open_one() -> None:
+        with pytest.raises(BrokerUnavailable, match=r"no answer within 0\.5 s"):
+            await rabbit.queue(fresh()).source("g").open()
+
+    with anyio.fail_after(3):
+        async with anyio.create_task_group() as tasks:
+            for _ in range(10):
+                tasks.start_soon(open_one)
+    assert proxy.accepted == 1
 
 
 async def test_ten_thousand_survive_a_kill_and_a_restart_of_the_server(rabbitmq_server: Server) -> None:
