@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from logging import getLogger
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
 from aiokafka.partitioner import DefaultPartitioner
@@ -37,6 +38,7 @@ class KafkaSink:
         self._cutter: Cutter
         self._spreads: dict[str, Spread] = {}
         self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
 
     @property
     def destination(self) -> str:
@@ -144,8 +146,11 @@ class KafkaSink:
 
         Returns the producer to go on with.
         """
-        for batch, error in zip(batches, await _confirmed(producer, batches), strict=True):
-            if error is None:
+        async with self._turn:
+            sent = await _handed_over(producer, batches)
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        for batch, error in zip(batches, results, strict=True):
+            if not isinstance(error, BaseException):
                 continue
             if not self._is_refusal(error):
                 raise error
@@ -181,8 +186,12 @@ class KafkaSink:
             await kafka_client.end(producer)
 
 
-async def _confirmed(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[BaseException | None]:
-    """Send batches, each of another partition, and wait; the error of each that was not taken."""
+async def _handed_over(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[asyncio.Future[Any]]:
+    """Give batches, each of another partition, to the producer; what is to be awaited for each.
+
+    One caller at a time: several that wait for room on a partition would race for it, and aiokafka's count of how long
+    each may wait runs down faster the more often it loses.
+    """
     sent = []
     for batch in batches:
         if batch.builder is not None:
@@ -191,5 +200,4 @@ async def _confirmed(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> li
         else:
             key, value, headers = batch.record
             sent.append(await producer.send(batch.topic, value, key, batch.partition, headers=headers))
-    results = await asyncio.gather(*sent, return_exceptions=True)
-    return [result if isinstance(result, BaseException) else None for result in results]
+    return sent

@@ -65,11 +65,11 @@ async def test_fetches_as_many_as_there_is_room_for_and_then_no_more():
 
 
 async def test_does_not_fetch_more_than_a_turn_of_the_others_allows():
-    inlet = Inlet(*[b"x"] * 3 * MOST, capacity=4 * MOST)
+    inlet = Inlet(*[b"x"] * 10 * MOST, capacity=11 * MOST)
     turns = []
 
     async def other():
-        while len(inlet.mailbox) < 3 * MOST:
+        while len(inlet.mailbox) < 10 * MOST:
             turns.append(len(inlet.mailbox))
             await checkpoint()
 
@@ -79,7 +79,7 @@ async def test_does_not_fetch_more_than_a_turn_of_the_others_allows():
         await quiet()
         tasks.cancel_scope.cancel()
     assert inlet.wire.limits[0] == MOST
-    assert len(set(turns)) >= 2
+    assert len(set(turns)) > 2
 
 
 async def test_a_stream_of_nothing_but_refused_messages_lets_others_have_their_turn_and_stays_bounded():

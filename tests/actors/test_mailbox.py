@@ -1,5 +1,6 @@
 """`Mailbox`: bounded, in order, taken and put in runs; no wake-up is lost, whoever is cancelled."""
 
+from functools import partial
 from random import Random
 
 import pytest
@@ -57,6 +58,15 @@ async def test_put_waits_for_room_and_keeps_the_order():
         await quiet()
         assert mailbox.take_nowait(10) == [4, 5]
         assert run == []
+
+
+async def test_room_for_several_lets_several_put():
+    mailbox, runs = full(1, 2, 3), [[4], [5], [6, 7]]
+    async with running(*(partial(mailbox.put, run) for run in runs)):
+        mailbox.take_nowait(3)
+        await quiet()
+        assert runs == [[], [], [7]]
+        assert mailbox.take_nowait(9) == [4, 5, 6]
 
 
 async def test_nobody_jumps_the_line_of_those_who_wait_to_put():
@@ -446,6 +456,19 @@ async def test_a_batch_waits_so_long_from_its_first_message_on():
         clock.advance(1)
         await quiet()
         assert batches == [[1, 2], [3]]
+
+
+async def test_one_put_serves_as_many_takers_as_it_brings_batches():
+    mailbox, clock = empty(), VirtualClock()
+    one, two = Batches(mailbox, clock), Batches(mailbox, clock)
+
+    async def take_once(batches):
+        batches.append(await mailbox.take_batch(3, 10.0, clock))
+
+    async with running(lambda: take_once(one), lambda: take_once(two)):
+        mailbox.put_nowait([1, 2, 3, 4, 5, 6])
+        await quiet()
+        assert (one, two) == ([[1, 2, 3]], [[4, 5, 6]])
 
 
 async def test_a_full_mailbox_does_not_wait_for_a_larger_batch():

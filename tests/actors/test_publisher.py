@@ -30,8 +30,8 @@ class Refusal(HeadraceError):
 
 
 def encoder_of(kind):
-    if kind is complex:
-        raise TypeError("no encoder for complex")
+    if kind in (complex, float):
+        raise TypeError(f"no encoder for {kind.__name__}")
     if kind is int:
         return lambda body: b"%d" % body
     return lambda body: None if body is None else body.encode()
@@ -161,9 +161,10 @@ async def test_a_body_that_cannot_be_encoded_fails_alone():
 
 async def test_bodies_of_a_type_without_encoder_are_not_given_to_the_encoder_before():
     outlet = Outlet()
-    outlet.put("a", 1j, 2j)
+    outlet.put(3, 1.5, 2.5)
     await outlet.drained()
-    assert outlet.shelf.raws == [b"a"]
+    assert outlet.shelf.raws == [b"3"]
+    assert outlet.owner.outcomes == {3: "DONE", 1.5: "DEAD", 2.5: "DEAD"}
 
 
 async def test_when_nothing_can_be_encoded_nothing_is_published():

@@ -5,6 +5,7 @@ from logging import ERROR
 
 import pytest
 from anyio import CancelScope, Event, create_task_group
+from anyio.lowlevel import checkpoint
 
 from actors import Child, IntensityExceeded, State, Supervision, SupervisionError, Supervisor, VirtualClock
 from tests.actors.fakes import logger, quiet, running
@@ -624,8 +625,9 @@ async def test_a_nested_supervisor_that_gives_up_is_started_anew(play):
         assert states(inner[0]) == ["running", "running"]
 
 
-async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play, caplog):
-    outer, _ = nest(play, "ab", within=0.02, stop_within=600)
+@pytest.mark.parametrize("asked", [{}, {"stop": Event().wait}])
+async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play, caplog, asked):
+    outer, _ = nest(play, "ab", within=0.02, stop_within=600, **asked)
     for name in ("b1", "b2"):
         play.deaf[name] = Event()
     async with create_task_group() as tasks:
@@ -694,6 +696,39 @@ async def test_children_that_leave_are_forgotten_once_they_are_done(play):
         await quiet()
         supervisor.prune(set())
         assert [child.name for child in supervisor.children] == ["a"]
+
+
+async def test_a_child_that_leaves_and_was_only_stopped_is_kept_for_the_next_run(play):
+    supervisor = play.supervisor("ab")
+    async with running(supervisor.run):
+        pass
+    supervisor.prune(set(supervisor.children))
+    assert len(supervisor.children) == 2
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_children_may_be_added_at_any_turn_of_its_end(play, turns):
+    async def short(started):
+        started()
+
+    supervisor, ended = play.supervisor("a"), Event()
+
+    async def run():
+        await supervisor.run()
+        ended.set()
+
+    async with create_task_group() as tasks:
+        tasks.start_soon(run)
+        await quiet()
+        for _ in range(turns):
+            await checkpoint()
+        play.end("a")
+        while not ended.is_set():
+            await checkpoint()
+            tasks.start_soon(supervisor.add, Child("late", short))
+        await quiet()
+    await supervisor.run()
+    assert {child.life.state for child in supervisor.children} <= {State.DONE, State.STOPPED}
 
 
 async def test_says_how_its_children_are(play):

@@ -11,7 +11,21 @@ import pytest
 from anyio.lowlevel import checkpoint
 from pydantic import BaseModel
 
-from headrace import Batch, Crash, Engine, Kafka, Memory, Message, Nats, RabbitMQ, Redis, Retry, Supervision, Topology
+from headrace import (
+    Batch,
+    Crash,
+    DrainTimeout,
+    Engine,
+    Kafka,
+    Memory,
+    Message,
+    Nats,
+    RabbitMQ,
+    Redis,
+    Retry,
+    Supervision,
+    Topology,
+)
 
 pytestmark = pytest.mark.anyio
 PATIENT = Supervision(intensity=100_000, period=1, backoff=0)
@@ -54,9 +68,10 @@ class Site:
             headers = {"number": str(number)}
             await self.place("in").publish(Item(id=number, key=key), key=key, headers=headers)
 
-    async def read(self, of: str, count: int) -> list[Message]:
+    async def read(self, of: Any, count: int) -> list[Message]:
         """What lies at a place, read as a consumer of its own would."""
-        source = self.place(of).source(f"{self.name}-reader")
+        endpoint = self.place(of) if isinstance(of, str) else of
+        source = endpoint.source(f"{self.name}-reader")
         found: list[Message] = []
         await source.open()
         with anyio.move_on_after(20):
@@ -143,7 +158,7 @@ async def test_what_fails_is_tried_again_then_dead_and_never_holds_up_the_others
     await run_until(topology, settled(50))
     assert (tries[0], tries[1], tries[2]) == (3, 3, 1)
     assert sorted(ids(await site.read("out", 49))) == list(range(1, 50))
-    (letter,) = await site.read("in.dead", 1)
+    (letter,) = await site.read(site.place("in").dead_letter(), 1)
     headers = letter.headers or {}
     assert ids([letter]) == [0]
     assert headers["headrace-reason"] == "not yet"
@@ -161,7 +176,6 @@ async def test_a_batch_has_each_messages_own_headers_and_key(site: Site) -> None
         sizes.append(len(items))
         for item, message in zip(items, messages, strict=True):
             seen[item.id] = ((message.headers or {}).get("number"), message.key)
-            assert message.offset is not None
             assert message.raw is not None
 
     await site.fill(100)
@@ -189,26 +203,33 @@ async def test_a_request_gets_the_handlers_answer(site: Site) -> None:
 
 
 async def test_a_drain_in_the_middle_loses_nothing_and_gives_back_what_is_late(site: Site) -> None:
-    topology, stuck = site.topology(), anyio.Event()
+    topology, stuck, mended = site.topology(), anyio.Event(), False
 
     @topology.publisher(site.place("out"))
     @topology.subscriber(site.place("in"), max_workers=4)
     async def handle(item: Item) -> Item:
-        if not stuck.is_set() and item.id == 30:
+        if not mended and item.id == 30:
             stuck.set()
             await anyio.sleep_forever()
         return item
 
     await site.fill(200)
     engine = Engine(topology.graph(), drain=0.5)
-    with pytest.raises(Exception, match="not drained within 0.5 s|unhandled errors"):
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(engine.run)
-            await stuck.wait()
-            engine.drain()
-    before = sum(status.settled for status in engine.status())
-    assert before < 200
-    await run_until(topology, settled(200 - before))
+    late: list[DrainTimeout] = []
+
+    async def run() -> None:
+        try:
+            await engine.run()
+        except DrainTimeout as error:
+            late.append(error)
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(run)
+        await stuck.wait()
+        engine.drain()
+    assert late[0].left == {"handle": 1}
+    mended = True
+    await run_until(topology, settled(1))
     assert set(ids(await site.read("out", 200))) == set(range(200))
 
 

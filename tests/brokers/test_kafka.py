@@ -289,6 +289,7 @@ async def test_replies_may_come_by_a_topic_that_others_use_too(kafka_server: Kaf
     ("url", "options"),
     [
         ("tls_url", ""),
+        ("tls_url", "certfile={client}&keyfile={client_key}"),
         ("login_url", ""),
         ("login_url", "sasl_mechanism=SCRAM-SHA-256"),
         ("login_url", "sasl_mechanism=SCRAM-SHA-512"),
@@ -296,7 +297,9 @@ async def test_replies_may_come_by_a_topic_that_others_use_too(kafka_server: Kaf
     ],
 )
 async def test_tls_and_logins(kafka_server: KafkaServer, url: str, options: str) -> None:
-    authority = f"cafile={kafka_server.certificates.authority}" if "tls" in url else ""
+    certificates = kafka_server.certificates
+    options = options.format(client=certificates.client, client_key=certificates.client_key)
+    authority = f"cafile={certificates.authority}" if "tls" in url else ""
     kafka = broker(f"{getattr(kafka_server, url)}?{'&'.join(filter(None, [options, authority]))}".rstrip("?"))
     assert isinstance(kafka, Kafka)
     topic = kafka.topic(fresh())

@@ -1,14 +1,19 @@
 """Kafka's groups: where they begin, what is committed and when, and what happens when partitions change hands."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import TopicPartition
 from aiokafka.admin import RecordsToDelete
+from aiokafka.errors import OffsetMetadataTooLargeError
 
 from actors import Message, Source
 from engine.brokers import kafka_client
+from engine.brokers.kafka import Kafka
+from engine.brokers.kafka_commits import Commits
+from engine.brokers.kafka_share import Share
 from engine.brokers.kafka_source import KafkaSource
 from engine.brokers.offsets import Offsets
 from tests.brokers.contract import fetched, message, numbers, opened, ready
@@ -74,13 +79,19 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_serve
     async with opened(source):
         await published(topic, range(5))
         old = await fetched(source, 5)
+        await source.settle([], old[3:])
         async with administration(kafka_server) as client:
             await client.delete_topics([topic.name])
         await make(kafka_server, topic.name)
         await published(topic, [10, 11])
         async with asyncio.timeout(20):
+            again = await fetched(source, 2)
+            assert numbers(again) == [3, 4]
+            await source.settle([], again)
+            again = await fetched(source, 2)
             new = await fetched(source, 2)
         assert (numbers(new), [each.offset for each in new]) == ([10, 11], [0, 1])
+        await source.settle([], again)
         await source.settle(old, [])
         await source.settle(new, [])
         await position(kafka_server, "readers", topic.name, 2)
@@ -116,16 +127,29 @@ async def test_a_commit_is_due_by_count_before_its_time(kafka_server: KafkaServe
         await position(kafka_server, "readers", topic.name, 6)
 
 
-async def test_a_server_that_takes_no_map_gets_the_position_alone(servers: Any) -> None:
-    server = servers.get(KafkaServer, settings={"offset.metadata.max.bytes": "4"})
-    topic = near(server).topic(fresh())
-    source = topic.source("readers")
-    async with opened(source):
-        await published(topic, range(4))
-        run = await fetched(source, 4)
-        await source.settle([run[0], run[2]], [])
-        await position(server, "readers", topic.name, 1)
-        assert (await committed(server, "readers", topic.name)).metadata == ""
+async def test_a_server_that_takes_no_map_gets_the_position_alone() -> None:
+    told: list[Any] = []
+
+    class Strict:
+        """As a server whose offset.metadata.max.bytes is 4."""
+
+        async def commit_offsets(self, _: object, offsets: Any) -> None:
+            told.append({place.topic: tuple(each) for place, each in offsets.items()})
+            if any(len(each.metadata) > 4 for each in offsets.values()):
+                raise OffsetMetadataTooLargeError
+
+    share = Share(TopicPartition("t", 0), 0)
+    share.offsets.fetched([0, 1, 2])
+    share.offsets.complete(1)
+    share.touched = True
+    consumer: Any = SimpleNamespace(_coordinator=Strict())
+    commits = Commits(consumer, Kafka().options, "topic t", {share.place: share})
+    await commits.commit()
+    assert told[-1] == {"t": (0, "")}
+    share.offsets.complete(0)
+    share.touched = True
+    await commits.commit()
+    assert [each["t"][0] for each in told] == [0, 0, 2]
 
 
 async def test_a_partition_whose_map_grows_too_long_rests_and_the_others_go_on(kafka_server: KafkaServer) -> None:
