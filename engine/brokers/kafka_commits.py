@@ -5,7 +5,14 @@ from collections.abc import Mapping
 from logging import getLogger
 
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
-from aiokafka.errors import CommitFailedError, OffsetMetadataTooLargeError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    OffsetMetadataTooLargeError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 
 from actors import BrokerError
 from engine.brokers.kafka_errors import mapped
@@ -16,6 +23,10 @@ from engine.brokers.offsets import LIMIT
 logger = getLogger("headrace.kafka")
 PATIENCE = 3.0
 """Seconds that a commit may take."""
+_AGAIN = 0.1
+"""Seconds until one that did not come through is sent again."""
+_MOVED = (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
+"""What a server says to one whose partitions are, or may be, others'."""
 
 
 class Commits:
@@ -84,14 +95,31 @@ class Commits:
                 share.committed = told[share.place]
 
     async def _send(self, due: Mapping[TopicPartition, tuple[int, str]]) -> None:
-        # The consumer's own `commit` refuses as soon as a pattern has found a topic, before anything is given away.
-        commit = self._consumer._coordinator.commit_offsets
         try:
-            async with asyncio.timeout(PATIENCE):
-                await commit(None, {place: OffsetAndMetadata(*told) for place, told in due.items()})
+            await self._tell({place: OffsetAndMetadata(*told) for place, told in due.items()})
         except OffsetMetadataTooLargeError:
             said = "the server's offset.metadata.max.bytes is under %d, so that more comes again after a crash: %s"
             logger.warning(said, LIMIT, self._what)
             self._limit = 0
-            async with asyncio.timeout(PATIENCE):
-                await commit(None, {place: OffsetAndMetadata(position, "") for place, (position, _) in due.items()})
+            await self._tell({place: OffsetAndMetadata(position, "") for place, (position, _) in due.items()})
+
+    async def _tell(self, offsets: Mapping[TopicPartition, OffsetAndMetadata]) -> None:
+        """What the consumer's own `commit` does, and can be cancelled.
+
+        That one shields each request, so that one which is given up goes on, and nobody hears how it ended. It also
+        refuses as soon as a pattern has found a topic, before anything is given away.
+        """
+        coordinator = self._consumer._coordinator
+        async with asyncio.timeout(PATIENCE):
+            while True:
+                await coordinator.ensure_coordinator_known()
+                try:
+                    await coordinator._do_commit_offsets(None, offsets)
+                except _MOVED as error:
+                    raise CommitFailedError(str(error)) from error
+                except KafkaError as error:
+                    if not error.retriable:
+                        raise
+                else:
+                    return
+                await asyncio.sleep(_AGAIN)

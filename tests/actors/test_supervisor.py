@@ -711,22 +711,14 @@ async def test_children_may_be_added_at_any_turn_of_its_end(play, turns):
     async def short(started):
         started()
 
-    supervisor, ended = play.supervisor("a"), Event()
-
-    async def run():
-        await supervisor.run()
-        ended.set()
-
+    supervisor = play.supervisor("a")
     async with create_task_group() as tasks:
-        tasks.start_soon(run)
+        tasks.start_soon(supervisor.run)
         await quiet()
+        play.end("a")
         for _ in range(turns):
             await checkpoint()
-        play.end("a")
-        while not ended.is_set():
-            await checkpoint()
             tasks.start_soon(supervisor.add, Child("late", short))
-        await quiet()
     await supervisor.run()
     assert {child.life.state for child in supervisor.children} <= {State.DONE, State.STOPPED}
 

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.errors import GroupCoordinatorNotAvailableError
+from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
 from engine.brokers.kafka import Kafka
 from tests.servers.kafka import Kafka as KafkaServer
@@ -22,6 +22,25 @@ async def eventually(happened: Callable[[], bool]) -> None:
     async with asyncio.timeout(PATIENCE):
         while not happened():
             await asyncio.sleep(0.01)
+
+
+def hear_late_errors() -> None:
+    """Take note, for the rest of this loop, of what aiokafka goes on with in the background after it was cancelled.
+
+    It shields a commit from being cancelled. Where the server is killed meanwhile nobody is left to hear how that
+    commit ended, which asyncio reports as an error that was never retrieved; in a test that would be a failure.
+    """
+    loop = asyncio.get_running_loop()
+    before = loop.get_exception_handler()
+
+    def heard(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        late = isinstance(context.get("exception"), KafkaError) and "never retrieved" in context["message"]
+        if not late and before is not None:
+            before(loop, context)
+        elif not late:
+            loop.default_exception_handler(context)
+
+    loop.set_exception_handler(heard)
 
 
 def near(server: KafkaServer, **options: Any) -> Kafka:

@@ -114,7 +114,9 @@ def ids(messages: list[Message]) -> list[int]:
 
 
 async def test_order_by_key_holds_under_sixteen_workers_with_retries_and_crashes(site: Site) -> None:
-    chance, handled, faults = random.Random(3), defaultdict(list), defaultdict(int)
+    chance = random.Random(3)
+    handled: dict[str, list[int]] = defaultdict(list)
+    faults: dict[str, int] = defaultdict(int)
     topology = site.topology()
 
     @topology.publisher(site.place("out"), key="key")

@@ -17,7 +17,7 @@ from engine.brokers.kafka_sink import KafkaSink
 from engine.brokers.kafka_source import KafkaSource
 from engine.brokers.offsets import Offsets
 from tests.brokers.contract import fetched, message, numbers, opened, ready
-from tests.brokers.kafkas import committed, eventually, fresh, make, near, there
+from tests.brokers.kafkas import committed, eventually, fresh, hear_late_errors, make, near, there
 from tests.servers.kafka import Kafka as KafkaServer
 from tests.servers.proxy import Proxy
 
@@ -55,6 +55,7 @@ async def read_all(source: Source, count: int, at: dict[int, Any]) -> dict[int, 
 
 @pytest.mark.timeout(180)
 async def test_ten_thousand_survive_two_restarts_of_the_server(kafka_server: KafkaServer) -> None:
+    hear_late_errors()
     topic = near(kafka_server).topic(fresh())
     source, sink = await ready(topic)
     count = 10_000

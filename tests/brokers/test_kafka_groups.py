@@ -133,7 +133,10 @@ async def test_a_server_that_takes_no_map_gets_the_position_alone() -> None:
     class Strict:
         """As a server whose offset.metadata.max.bytes is 4."""
 
-        async def commit_offsets(self, _: object, offsets: Any) -> None:
+        async def ensure_coordinator_known(self) -> None:
+            """There is one."""
+
+        async def _do_commit_offsets(self, _: object, offsets: Any) -> None:
             told.append({place.topic: tuple(each) for place, each in offsets.items()})
             if any(len(each.metadata) > 4 for each in offsets.values()):
                 raise OffsetMetadataTooLargeError
