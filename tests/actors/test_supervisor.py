@@ -5,7 +5,6 @@ from logging import ERROR
 
 import pytest
 from anyio import CancelScope, Event, create_task_group
-from anyio.lowlevel import checkpoint
 
 from actors import Child, IntensityExceeded, State, Supervision, SupervisionError, Supervisor, VirtualClock
 from tests.actors.fakes import logger, quiet, running
@@ -625,9 +624,8 @@ async def test_a_nested_supervisor_that_gives_up_is_started_anew(play):
         assert states(inner[0]) == ["running", "running"]
 
 
-@pytest.mark.parametrize("asked", [{}, {"stop": Event().wait}])
-async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play, caplog, asked):
-    outer, _ = nest(play, "ab", within=0.02, stop_within=600, **asked)
+async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play, caplog):
+    outer, _ = nest(play, "ab", within=0.02, stop_within=600)
     for name in ("b1", "b2"):
         play.deaf[name] = Event()
     async with create_task_group() as tasks:
@@ -696,31 +694,6 @@ async def test_children_that_leave_are_forgotten_once_they_are_done(play):
         await quiet()
         supervisor.prune(set())
         assert [child.name for child in supervisor.children] == ["a"]
-
-
-async def test_a_child_that_leaves_and_was_only_stopped_is_kept_for_the_next_run(play):
-    supervisor = play.supervisor("ab")
-    async with running(supervisor.run):
-        pass
-    supervisor.prune(set(supervisor.children))
-    assert len(supervisor.children) == 2
-
-
-@pytest.mark.parametrize("turns", range(12))
-async def test_children_may_be_added_at_any_turn_of_its_end(play, turns):
-    async def short(started):
-        started()
-
-    supervisor = play.supervisor("a")
-    async with create_task_group() as tasks:
-        tasks.start_soon(supervisor.run)
-        await quiet()
-        play.end("a")
-        for _ in range(turns):
-            await checkpoint()
-            tasks.start_soon(supervisor.add, Child("late", short))
-    await supervisor.run()
-    assert {child.life.state for child in supervisor.children} <= {State.DONE, State.STOPPED}
 
 
 async def test_says_how_its_children_are(play):
