@@ -16,6 +16,7 @@ QUIET = 1.0
 """Seconds without a letter after which there are no more; the first may take longer, while a broker makes the group."""
 FIRST = 4.0
 RUN = 200
+MOST = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ def _grave(stage: Stage, source: Endpoint) -> Endpoint:
 
 async def letters(grave: Grave, limit: int) -> list[Letter]:
     """Up to `limit` dead letters, the oldest first; they stay where they are."""
-    async with _open(grave) as source:
+    async with _open(grave, limit) as source:
         found: list[Message] = []
         async for run in _runs(source, limit):
             found += run
@@ -96,7 +97,7 @@ async def redrive(
     await sink.open()
     kept: list[Message] = []
     try:
-        async with _open(grave) as source:
+        async with _open(grave, limit) as source:
             async for run in _runs(source, limit):
                 chosen = [message for message in run if wanted(message)]
                 kept += [message for message in run if message not in chosen]
@@ -119,8 +120,9 @@ async def redrive(
 
 
 @asynccontextmanager
-async def _open(grave: Grave) -> AsyncIterator[Source]:
-    source = grave.endpoint.source(GROUP, RUN)
+async def _open(grave: Grave, limit: int) -> AsyncIterator[Source]:
+    # Those that stay are held until the end: a broker that bounds what is held must not stop at them.
+    source = grave.endpoint.source(GROUP, min(max(limit, RUN), MOST))
     await source.open()
     try:
         yield source

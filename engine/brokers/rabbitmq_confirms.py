@@ -5,12 +5,16 @@ from typing import NamedTuple
 
 
 class Run:
-    """A run of messages on its way: how many are unconfirmed, and which were refused, by their index in it."""
+    """A run of messages on its way, known by their index in it.
 
-    __slots__ = ("failures", "left")
+    `left` are unconfirmed, the server has not taken the `refused` for now, and the `failures` will never go.
+    """
+
+    __slots__ = ("failures", "left", "refused")
 
     def __init__(self, failures: dict[int, Exception]) -> None:
         self.left = 0
+        self.refused: list[int] = []
         self.failures = failures
 
 
@@ -44,8 +48,8 @@ class Confirms:
         self._next += 1
         publication.run.left += 1
 
-    def confirm(self, tag: int, multiple: bool, error: Exception | None = None) -> None:
-        """The server has taken over that publication, with `multiple` all up to it; or, with an error, refused to."""
+    def confirm(self, tag: int, multiple: bool, accepted: bool) -> None:
+        """The server has taken over that publication, with `multiple` all up to it; or it has refused to."""
         tags: Iterable[int] = (tag,)
         if multiple:
             # Nought stands for all there are.
@@ -55,8 +59,8 @@ class Confirms:
             found = self._waiting.pop(each, None)
             if found is not None:
                 found.run.left -= 1
-                if error is not None:
-                    found.run.failures.setdefault(found.at, error)
+                if not accepted:
+                    found.run.refused.append(found.at)
 
     def give_back(self, id: str | None, route: tuple[str, str], body: bytes, error: Exception) -> None:
         """That message has nowhere to go. Should several look the same, all are refused: rather twice than never."""

@@ -20,6 +20,8 @@ _CHUNK = 128 * 1024
 """Bytes that are written at once."""
 _UNSENT = 8 * _CHUNK
 """Bytes that may wait to be sent before no more are made."""
+_PAUSE, _LONGEST_PAUSE = 0.05, 1.0
+"""Seconds until what the server has refused is sent again: at first, and at most."""
 _ROUTES = 1000
 """Places whose frames are remembered."""
 
@@ -55,7 +57,7 @@ class Publisher:
 
     def confirmed(self, tag: int, multiple: bool, accepted: bool) -> None:
         """The server has taken over what was published, or refused to."""
-        self._confirms.confirm(tag, multiple, None if accepted else refusals.not_taken(self._about))
+        self._confirms.confirm(tag, multiple, accepted)
         self._news.set()
 
     def returned(self, method: bytes, header: bytes, body: bytes) -> None:
@@ -81,15 +83,30 @@ class Publisher:
     # -- publishing ----------------------------------------------------------------------------------------------
 
     async def publish(self, messages: Sequence[Message], failures: dict[int, Exception]) -> None:
-        """Publish those that have not failed yet, and wait until each is confirmed or has failed."""
+        """Publish those that have not failed yet, and wait until each is confirmed or has failed.
+
+        What the server refuses is sent again for a while: a queue that is full may get room, a new one a leader.
+        """
+        clock, pause = asyncio.get_running_loop().time, _PAUSE
+        until = clock() + self.wire.options.timeout
+        wanted: Sequence[int] = range(len(messages))
+        while wanted := await self._publish(messages, [at for at in wanted if at not in failures], failures):
+            if clock() + pause > until:
+                failures |= {at: refusals.not_taken(self._about) for at in wanted}
+                return
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    async def _publish(
+        self, messages: Sequence[Message], wanted: list[int], failures: dict[int, Exception]
+    ) -> list[int]:
+        """Publish those messages; return those that the server has refused."""
         run, now = Run(failures), int(time())
         parts: list[bytes] = []
         size = 0
-        for at, message in enumerate(messages):
-            if at in failures:
-                continue
+        for at in wanted:
             try:
-                size += self._add(parts, run, at, message, now)
+                size += self._add(parts, run, at, messages[at], now)
             except (TypeError, ValueError) as error:
                 failures[at] = error
             if size >= _CHUNK or len(self._confirms) >= self.wire.options.window:
@@ -98,6 +115,7 @@ class Publisher:
                 await self._room()
         self.wire.writer.write(b"".join(parts))
         await self._until(lambda: not run.left)
+        return run.refused
 
     def _add(self, parts: list[bytes], run: Run, at: int, message: Message, now: int) -> int:
         """Add the frames of a message, and return about how many bytes they are.
@@ -238,8 +256,9 @@ class RabbitSink:
     async def publish(self, run: Sequence[Message]) -> None:
         """Publish a run in order and return when all of it is confirmed.
 
-        `PublishError` has those that cannot be sent, that no queue took, and that the server refused. A server that
-        makes no progress for `timeout` is out of reach, and so is one that is short of memory or disk.
+        `PublishError` has those that cannot be sent, that no queue took, and that the server has refused for a whole
+        `timeout`; meanwhile the others are on their way. A server that makes no progress for that long is out of reach,
+        and so is one that is short of memory or disk.
         """
         publisher = await self._living()
         failures: dict[int, Exception] = {}

@@ -183,16 +183,17 @@ def sent(confirms: Confirms, run: Run, count: int) -> None:
 
 @given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=30))
 def test_confirms_find_what_they_confirm(count: int, said: list[tuple[int, bool, bool]]) -> None:
-    confirms, run, error = Confirms(), Run({}), BrokerError("no")
+    confirms, run = Confirms(), Run({})
     sent(confirms, run, count)
     waiting, refused = set(range(1, count + 1)), set[int]()
     for tag, multiple, accepted in said:
-        confirms.confirm(tag, multiple, None if accepted else error)
+        confirms.confirm(tag, multiple, accepted)
         named = {each for each in waiting if each <= tag or tag == 0} if multiple else waiting & {tag}
         waiting -= named
         refused |= set() if accepted else named
         assert len(confirms) == run.left == len(waiting)
-        assert set(run.failures) == {tag - 1 for tag in refused}
+        assert sorted(run.refused) == sorted(tag - 1 for tag in refused)
+    assert run.failures == {}
 
 
 def test_a_returned_message_is_told_by_its_id_place_and_body() -> None:
@@ -203,5 +204,5 @@ def test_a_returned_message_is_told_by_its_id_place_and_body() -> None:
     assert run.failures == {}
     confirms.give_back("id-3", ("", "q"), b"x", error)
     assert (run.failures, run.left) == ({3: error}, 5)
-    confirms.confirm(5, multiple=True)
+    confirms.confirm(5, multiple=True, accepted=True)
     assert (run.failures, run.left) == ({3: error}, 0)
