@@ -1,16 +1,25 @@
-"""Running: brokers, the engine that brings topologies to life, its telemetry and its command line."""
+"""Running: brokers, the engine that brings topologies to life, its telemetry and its command line.
 
+An adapter is imported when it is first asked for, and its client library with it: nobody pays for those not used.
+"""
+
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from engine import brokers
-from engine.brokers import Memory, broker
 from engine.deadletters import graves, redrive
 from engine.engine import Engine
+from engine.memory import Memory
 from engine.status import StageStatus
 from engine.testing import Harness
+from engine.urls import broker
 
-if TYPE_CHECKING:  # for type checkers and editors alone; see engine.brokers
-    from engine.brokers import Kafka, Nats, RabbitMQ, Redis
+if TYPE_CHECKING:  # for type checkers and editors alone
+    from engine.kafka import Kafka
+    from engine.nats import Nats
+    from engine.rabbitmq import RabbitMQ
+    from engine.redis import Redis
+
+ADAPTERS = {"Kafka": "engine.kafka", "Nats": "engine.nats", "RabbitMQ": "engine.rabbitmq", "Redis": "engine.redis"}
 
 __all__ = [
     "Engine",
@@ -28,6 +37,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in brokers.ADAPTERS:
-        return getattr(brokers, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    if name not in ADAPTERS:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(ADAPTERS[name]), name)

@@ -9,8 +9,8 @@ from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
 from actors import DEAD_LETTER_PREFIX, DecodeError, Endpoint, Message, Sink, Source, VirtualClock
-from engine.brokers import Memory, MemoryTopic
 from engine.engine import Engine
+from engine.memory import Memory, MemoryTopic
 from topologies import Graph, Topology, codec, guess
 
 TURNS = 20

@@ -6,6 +6,7 @@ from headrace import floors
 
 floors.check()
 
+import engine  # noqa: E402
 from actors import (  # noqa: E402 - not before it is known that they are ours
     Actor,
     Batch,
@@ -28,10 +29,10 @@ from actors import (  # noqa: E402 - not before it is known that they are ours
     SupervisionError,
     TopologyError,
 )
-from engine import Engine, Harness, Memory, broker, brokers, graves, redrive  # noqa: E402
+from engine import Engine, Harness, Memory, broker, graves, redrive  # noqa: E402
 from topologies import Context, Depends, Header, Logger, Topology  # noqa: E402
 
-if TYPE_CHECKING:  # for type checkers and editors alone; see engine.brokers
+if TYPE_CHECKING:  # for type checkers and editors alone; see engine
     from engine import Kafka, Nats, RabbitMQ, Redis
 
 __version__ = "0.1.0"
@@ -76,6 +77,6 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    if name in brokers.ADAPTERS:
-        return getattr(brokers, name)
+    if name in engine.ADAPTERS:
+        return getattr(engine, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

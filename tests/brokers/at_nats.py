@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 
 from actors import BrokerRefused
-from engine.brokers.nats import Nats, NatsStream
+from engine.nats.broker import Nats, NatsStream
 from tests.brokers.contract import message, numbers, opened
 
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel
 
 from actors import Message
 from engine import Engine
-from engine.brokers.kafka import Kafka
+from engine.kafka.broker import Kafka
 from topologies import Topology
 
 

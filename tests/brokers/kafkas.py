@@ -10,7 +10,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, OffsetAndMetadata, Topi
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import GroupCoordinatorNotAvailableError, KafkaError
 
-from engine.brokers.kafka import Kafka
+from engine.kafka.broker import Kafka
 from tests.servers.kafka import Kafka as KafkaServer
 
 PATIENCE = 20.0

@@ -7,7 +7,7 @@ import anyio
 import pytest
 
 from actors import BrokerError, Capabilities, Message
-from engine.brokers import Memory
+from engine import Memory
 from engine.brokers.endpoint import Enterable, Reachable
 
 pytestmark = pytest.mark.anyio

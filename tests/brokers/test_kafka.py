@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from actors import Message, Origin, PublishError
-from engine.brokers import broker
-from engine.brokers.kafka import KAFKA, Kafka, KafkaTopic
+from engine import broker
+from engine.kafka.broker import KAFKA, Kafka, KafkaTopic
 from tests.brokers.contract import BrokerContract, fetched, message, numbers, opened, ready
 from tests.brokers.kafkas import administration, eventually, fresh, make, near, raw_producer, there
 from tests.servers.kafka import Kafka as KafkaServer

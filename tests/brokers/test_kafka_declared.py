@@ -9,9 +9,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
 
 from actors import BrokerError, TopologyError
-from engine.brokers import broker, kafka_client
-from engine.brokers.kafka import Kafka
-from engine.brokers.kafka_place import Place
+from engine import broker
+from engine.kafka import client as kafka_client
+from engine.kafka.broker import Kafka
+from engine.kafka.place import Place
 
 SECRET = "s3cret"
 

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 
 from actors import BrokerUnavailable, Sink, Source
-from engine.brokers.kafka_sink import KafkaSink
-from engine.brokers.kafka_source import KafkaSource
-from engine.brokers.offsets import Offsets
+from engine.kafka.offsets import Offsets
+from engine.kafka.sink import KafkaSink
+from engine.kafka.source import KafkaSource
 from tests.brokers.contract import fetched, message, numbers, opened, ready
 from tests.brokers.kafkas import committed, eventually, fresh, hear_late_errors, make, near, there
 from tests.servers.kafka import Kafka as KafkaServer

@@ -10,12 +10,12 @@ from aiokafka.admin import RecordsToDelete
 from aiokafka.errors import OffsetMetadataTooLargeError
 
 from actors import Message, Source
-from engine.brokers import kafka_client
-from engine.brokers.kafka import Kafka
-from engine.brokers.kafka_commits import Commits
-from engine.brokers.kafka_share import Share
-from engine.brokers.kafka_source import KafkaSource
-from engine.brokers.offsets import Offsets
+from engine.kafka import client as kafka_client
+from engine.kafka.broker import Kafka
+from engine.kafka.commits import Commits
+from engine.kafka.offsets import Offsets
+from engine.kafka.share import Share
+from engine.kafka.source import KafkaSource
 from tests.brokers.contract import fetched, message, numbers, opened, ready
 from tests.brokers.kafkas import administration, committed, eventually, fresh, make, near, position, raw_producer
 from tests.servers.kafka import Kafka as KafkaServer

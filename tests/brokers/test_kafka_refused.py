@@ -8,8 +8,8 @@ from aiokafka import AIOKafkaConsumer
 from aiokafka.coordinator.assignors.range import RangePartitionAssignor
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
-from engine.brokers import broker
-from engine.brokers.kafka import Kafka
+from engine import broker
+from engine.kafka.broker import Kafka
 from tests.brokers.contract import fetched, message, numbers, opened, ready
 from tests.brokers.kafkas import fresh, make, near
 from tests.servers.kafka import Kafka as KafkaServer

@@ -6,9 +6,9 @@ import anyio
 import pytest
 
 from actors import BrokerUnavailable, Message, Origin, PublishError, Source
-from engine.brokers import Memory, MemoryTopic
 from engine.brokers.endpoint import INBOX
-from engine.brokers.memory import MEMORY
+from engine.memory import Memory, MemoryTopic
+from engine.memory.broker import MEMORY
 from tests.brokers.contract import BrokerContract, fetched, message, numbers, opened, ready, run_of
 
 pytestmark = pytest.mark.anyio

@@ -9,8 +9,8 @@ import anyio
 import pytest
 
 from actors import Message, Source
-from engine.brokers import Memory
-from engine.brokers.memory_ports import YIELD_EVERY
+from engine import Memory
+from engine.memory.ports import YIELD_EVERY
 from tests.brokers.contract import fetched, numbers, opened, ready, run_of
 
 pytestmark = pytest.mark.anyio

@@ -3,7 +3,7 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from engine.brokers.memory_log import Log, Stored
+from engine.memory.log import Log, Stored
 
 CAPACITY = 6
 GROUPS = st.sampled_from(["a", "b", "c"])

@@ -6,7 +6,7 @@ from uuid import uuid4
 import anyio
 import pytest
 
-from engine.brokers.nats import CORE, STREAM, Nats
+from engine.nats.broker import CORE, STREAM, Nats
 from tests.brokers.contract import BrokerContract
 from tests.servers.nats import Nats as Server
 

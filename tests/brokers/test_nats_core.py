@@ -12,7 +12,7 @@ import pytest
 
 from actors import BrokerUnavailable, Message
 from engine import Engine
-from engine.brokers.nats import Nats
+from engine.nats.broker import Nats
 from tests.brokers.at_nats import publish
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.servers.nats import Nats as Server

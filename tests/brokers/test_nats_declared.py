@@ -9,7 +9,7 @@ import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from actors import Origin, PublishError
-from engine.brokers.nats import Nats
+from engine.nats.broker import Nats
 from tests.brokers.at_nats import names, publish, refusal, state, stream_at
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.servers.nats import Nats as Server

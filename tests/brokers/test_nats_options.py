@@ -6,8 +6,8 @@ import anyio
 import pytest
 
 from actors import BrokerUnavailable, TopologyError
-from engine.brokers import broker
-from engine.brokers.nats import Nats
+from engine import broker
+from engine.nats.broker import Nats
 from tests.brokers.at_nats import opens, refusal, stream_at
 from tests.brokers.contract import message, opened
 from tests.servers.nats import Nats as Server

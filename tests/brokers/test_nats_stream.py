@@ -8,7 +8,7 @@ import nats
 import pytest
 
 from actors import BrokerUnavailable, Message
-from engine.brokers.nats import Nats
+from engine.nats.broker import Nats
 from tests.brokers.at_nats import consumer, names, publish, state, stream_at
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import insist, survives

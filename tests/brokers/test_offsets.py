@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.brokers.offsets import CROWDED, LIMIT, Offsets, decode
+from engine.kafka.offsets import CROWDED, LIMIT, Offsets, decode
 
 
 def test_the_position_is_the_lowest_incomplete_offset() -> None:

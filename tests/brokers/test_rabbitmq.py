@@ -8,9 +8,9 @@ import anyio
 import pytest
 
 from actors import Message, Origin, PublishError, TopologyError
-from engine.brokers import broker
-from engine.brokers.rabbitmq import EXCHANGE, QUEUE, RabbitExchange, RabbitMQ, RabbitQueue
-from engine.brokers.rabbitmq_declare import QueueSpec
+from engine import broker
+from engine.rabbitmq.broker import EXCHANGE, QUEUE, RabbitExchange, RabbitMQ, RabbitQueue
+from engine.rabbitmq.declare import QueueSpec
 from tests.brokers.contract import BrokerContract, fetched, message, numbers, opened
 from tests.servers.rabbitmq import RabbitMQ as Server
 

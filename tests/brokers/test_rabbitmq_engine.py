@@ -9,7 +9,7 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from engine.brokers.rabbitmq import RabbitMQ, RabbitQueue
+from engine.rabbitmq.broker import RabbitMQ, RabbitQueue
 from headrace import Engine, Topology
 from tests.brokers.contract import message, opened
 from tests.brokers.test_rabbitmq import fresh

@@ -8,8 +8,8 @@ import anyio
 import pytest
 
 from actors import BrokerUnavailable, Message, Origin, PublishError, Sink, Source
-from engine.brokers import rabbitmq_frames as frames
-from engine.brokers.rabbitmq import RabbitMQ, RabbitQueue
+from engine.rabbitmq import frames
+from engine.rabbitmq.broker import RabbitMQ, RabbitQueue
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.test_rabbitmq import fresh
 from tests.servers.ports import free_port

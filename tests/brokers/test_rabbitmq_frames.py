@@ -12,9 +12,9 @@ from pamqp.body import ContentBody
 from pamqp.header import ContentHeader
 
 from actors import BrokerError
-from engine.brokers import rabbitmq_frames as frames
-from engine.brokers.rabbitmq_acks import Unsettled
-from engine.brokers.rabbitmq_confirms import Confirms, Publication, Run
+from engine.rabbitmq import frames
+from engine.rabbitmq.acks import Unsettled
+from engine.rabbitmq.confirms import Confirms, Publication, Run
 
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
 keys = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)

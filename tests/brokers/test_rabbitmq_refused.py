@@ -11,10 +11,10 @@ import anyio
 import pytest
 
 from actors import BrokerRefused, BrokerUnavailable, PublishError
-from engine.brokers import rabbitmq_refusals as refusals
-from engine.brokers.rabbitmq import RabbitMQ
-from engine.brokers.rabbitmq_declare import QueueSpec, declare_queue
-from engine.brokers.rabbitmq_wire import Wire
+from engine.rabbitmq import refusals
+from engine.rabbitmq.broker import RabbitMQ
+from engine.rabbitmq.declare import QueueSpec, declare_queue
+from engine.rabbitmq.wire import Wire
 from tests.brokers.contract import message, numbers, opened
 from tests.brokers.test_rabbitmq import fresh
 from tests.servers.ports import free_port

@@ -5,7 +5,7 @@ import asyncio
 import anyio
 import pytest
 
-from engine.brokers.reading import Reading
+from engine.redis.reading import Reading
 
 pytestmark = pytest.mark.anyio
 

@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 from actors import Retry
 from engine import Engine
-from engine.brokers.redis import CHANNEL, LIST, STREAM, Redis
+from engine.redis.broker import CHANNEL, LIST, STREAM, Redis
 from tests.brokers.contract import BrokerContract, fetched, opened
 from tests.brokers.surviving import eventually
 from tests.servers.redis import Redis as Server

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Message, Origin
-from engine.brokers.redis_fields import MARK, again, attempt_of, element, entry_message, fields_of, value_of
+from engine.redis.fields import MARK, again, attempt_of, element, entry_message, fields_of, value_of
 
 texts = st.text(st.characters(codec="utf-8"))
 not_text = st.binary().filter(lambda value: not _is_text(value))

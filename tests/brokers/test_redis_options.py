@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from actors import TopologyError
-from engine.brokers import broker
-from engine.brokers.redis import Redis
-from engine.brokers.redis_options import SCHEMES
+from engine import broker
+from engine.redis.broker import Redis
+from engine.redis.options import SCHEMES
 
 
 @pytest.mark.parametrize(

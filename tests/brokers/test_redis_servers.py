@@ -9,7 +9,7 @@ from redis.asyncio import Redis as Client
 from redis.crc import key_slot
 
 from actors import BrokerRefused, BrokerUnavailable
-from engine.brokers.redis import Redis
+from engine.redis.broker import Redis
 from tests.brokers import test_redis
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist

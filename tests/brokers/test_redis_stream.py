@@ -12,7 +12,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from actors import BrokerRefused, BrokerUnavailable, Message, PublishError
-from engine.brokers.redis import Redis, RedisStream
+from engine.redis.broker import Redis, RedisStream
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist, survives
 from tests.servers.proxy import Proxy
@@ -25,7 +25,7 @@ QUICK = 0.4
 
 CRASH = """
 import asyncio, sys
-from engine.brokers.redis import Redis
+from engine.redis.broker import Redis
 
 async def main():
     source = Redis(sys.argv[1]).stream(sys.argv[2]).source("readers")

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from engine.brokers import slots
-from engine.brokers.slots import Slot
+from engine.redis import slots
+from engine.redis.slots import Slot
 
-HOLD = (
-    "import sys; from engine.brokers.slots import Slot; print(Slot(sys.argv[1]).number, flush=True); sys.stdin.read()"
-)
+HOLD = "import sys; from engine.redis.slots import Slot; print(Slot(sys.argv[1]).number, flush=True); sys.stdin.read()"
 
 
 @pytest.fixture(autouse=True)

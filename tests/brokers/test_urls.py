@@ -3,7 +3,7 @@
 import pytest
 
 from actors import Broker, TopologyError
-from engine.brokers import Memory, broker
+from engine import Memory, broker
 
 
 def test_memory_is_new_each_time_unless_it_has_a_name() -> None:

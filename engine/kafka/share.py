@@ -1,0 +1,73 @@
+"""`Share`: one partition during one assignment of it, and the messages that are made of its records."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from aiokafka import TopicPartition
+
+from actors import Message, delivered
+from engine.kafka.offsets import LIMIT, Offsets
+from engine.kafka.wire import Fetched, Record, text, unpacked
+
+_new = Fetched.__new__
+
+
+class Share:
+    """What a source has of a partition until it has to give it away: which offsets it hands out, and what is done.
+
+    A message knows its share, so that one that is settled later, when the share is void, is told from the one that
+    took its place.
+    """
+
+    __slots__ = ("committed", "ended_at", "known", "offsets", "place", "seen_to", "touched", "void")
+
+    def __init__(self, place: TopicPartition, position: int, metadata: str = "", *, committed: bool = True) -> None:
+        self.place = place
+        self.offsets = Offsets(position, metadata)
+        self.committed = (position, metadata) if committed else None
+        """Position and metadata, as the broker has them."""
+        self.touched = not committed
+        """Whether something may have to be committed."""
+        self.known = False
+        """Whether it has been asked for messages, so that it is known how many are left."""
+        self.ended_at = position
+        """Where the partition ended when it was loaded."""
+        self.seen_to = position
+        """Where the consumer is: past its last record, and past what is no record."""
+        self.void = False
+
+    def take(self, records: Sequence[Record]) -> list[Message]:
+        """Messages of those records that are not done already."""
+        offsets = [record.offset for record in records]
+        wanted = self.offsets.fetched(offsets)
+        self.touched = self.known = True
+        self.seen_to = self.offsets.end
+        if len(wanted) < len(offsets):
+            kept = set(wanted)
+            records = [record for record in records if record.offset in kept]
+        return [self.message(record) for record in records]
+
+    def message(self, record: Record) -> Message:
+        """A record as a message."""
+        origin: Any = _new(Fetched)
+        origin.record = record
+        origin.share = self
+        key, headers, reply_to = record.key, record.headers, None
+        named: dict[str, str | bytes] = {}
+        if headers:
+            named, reply_to = unpacked(headers)
+        return delivered(
+            record.value,
+            None if key is None else text(key),
+            named,
+            origin,
+            self.offsets.attempt(record.offset),
+            reply_to,
+        )
+
+    def told(self, limit: int = LIMIT) -> tuple[int, str]:
+        """Position and metadata to commit."""
+        return self.offsets.position, self.offsets.metadata(limit)
+
+    def __repr__(self) -> str:
+        return f"<Share of {self.place.topic}/{self.place.partition}: {self.offsets!r}{', void' if self.void else ''}>"

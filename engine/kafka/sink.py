@@ -1,0 +1,204 @@
+"""`KafkaSink`: publishes runs, in batches of its own making, and waits until all of them are confirmed."""
+
+import asyncio
+from collections.abc import Sequence
+from logging import getLogger
+from typing import Any
+
+from aiokafka import AIOKafkaProducer, errors
+from aiokafka.partitioner import DefaultPartitioner
+from anyio import CancelScope
+
+from actors import BrokerError, Message, PublishError
+from engine.brokers.endpoint import INBOX
+from engine.kafka import client as kafka_client
+from engine.kafka import topics as kafka_topics
+from engine.kafka.batches import Batch, Cutter, Spread
+from engine.kafka.errors import REMEDIES, diagnosed, explained
+from engine.kafka.options import KafkaOptions
+from engine.kafka.place import Place
+
+logger = getLogger("headrace.kafka")
+_BROKEN = (errors.OutOfOrderSequenceNumber, errors.InvalidProducerEpoch, errors.UnknownProducerId,
+           errors.InvalidProducerIdMapping)  # fmt: skip
+"""What a producer does not get over: another takes its place."""
+
+
+class KafkaSink:
+    """One producer, to any topic of its broker. Not for use by two threads, or two event loops.
+
+    A run goes out in batches of its own: a future for each message would cost five times as much. Those of one
+    partition follow one another, so that the order of a run is kept in each partition. Topics are made when they are
+    first needed, as the source makes them.
+    """
+
+    def __init__(self, place: Place, options: KafkaOptions) -> None:
+        self._place = place
+        self._options = options
+        self._producer: AIOKafkaProducer | None = None
+        self._cutter: Cutter
+        self._spreads: dict[str, Spread] = {}
+        self._opening = asyncio.Lock()
+        self._turn = asyncio.Lock()
+
+    @property
+    def destination(self) -> str:
+        """The name of its endpoint."""
+        return self._place.name
+
+    async def open(self) -> None:
+        """Connect; make the topic if it is missing and may be made."""
+        place = self._place
+        if "{" not in place.name:
+            # Before there is a producer: who may not write anywhere gets none, and would not be told about the topic.
+            await kafka_topics.ensure(self._options, place.name, place.partitions, place.replication)
+            self._spreads[place.name] = self._spread()
+        await self._open()
+
+    async def _open(self) -> AIOKafkaProducer:
+        async with self._opening:
+            if self._producer is None:
+                producer = kafka_client.producer(self._options)
+                try:
+                    async with asyncio.timeout(self._options.request_timeout):
+                        await producer.start()
+                except BaseException as error:
+                    with CancelScope(shield=True):
+                        await kafka_client.end(producer)
+                        if isinstance(error, Exception):
+                            raise await diagnosed(error, self._options, str(self._place)) from error
+                    raise
+                most = self._options.client.get("max_request_size", 1024 * 1024)
+                self._cutter = Cutter(producer.create_batch, most, self._options.linger > 0)
+                self._producer = producer
+            return self._producer
+
+    async def publish(self, run: Sequence[Message]) -> None:
+        """Publish a run; return when all of it is confirmed by as many replicas as `acks` asks for.
+
+        What one wire could not carry, and what the server refuses, is told by `PublishError`; the rest is published.
+        """
+        failures: dict[int, Exception] = {}
+        producer: AIOKafkaProducer | None = None
+        try:
+            async with asyncio.timeout(self._options.publish_timeout):
+                producer = await self._open()
+                spreads = await self._prepare(producer, run, failures)
+                for batches in self._cutter.cut(run, spreads, failures):
+                    producer = await self._send(producer, batches, run, failures)
+        except BrokerError:
+            raise
+        except Exception as error:
+            # What is on its way might still be published long after it is tried again: not by this producer.
+            self._replace(producer)
+            for message in run:
+                self._spreads.pop(message.destination, None)
+            raise explained(error, self._options, str(self._place)) from error
+        if failures:
+            raise PublishError(failures)
+
+    # -- topics --------------------------------------------------------------------------------------------------
+
+    async def _prepare(
+        self, producer: AIOKafkaProducer, run: Sequence[Message], failures: dict[int, Exception]
+    ) -> dict[str, Spread]:
+        spreads = {}
+        for topic in {message.destination for message in run}:
+            try:
+                spread = self._spreads.get(topic) or await self._know(producer, topic)
+            except kafka_topics.TopicRefused as error:
+                if "{" not in self._place.name:
+                    raise
+                # One of many topics: the others are no worse for it.
+                failures |= {index: error for index, message in enumerate(run) if message.destination == topic}
+                continue
+            if spread is not None:
+                partitions = await producer.partitions_for(topic)
+                spread.begin(partitions, producer.client.cluster.available_partitions_for_topic(topic) or ())
+                spreads[topic] = spread
+        return spreads
+
+    async def _know(self, producer: AIOKafkaProducer, topic: str) -> Spread | None:
+        """See to it that a topic is there. None for the inbox of somebody who has gone: it is not made for that."""
+        place, options = self._place, self._options
+        there = await kafka_topics.described(producer.client, options, topic)
+        if topic.startswith(INBOX):
+            if not there:
+                logger.debug("a reply came too late: %s is gone", topic)
+            return self._spread() if there else None  # and not remembered: it may go at any time
+        if not there:
+            await kafka_topics.ensure(options, topic, place.partitions, place.replication)
+        spread = self._spreads[topic] = self._spread()
+        return spread
+
+    def _spread(self) -> Spread:
+        return Spread(self._options.client.get("partitioner") or DefaultPartitioner())
+
+    # -- sending -------------------------------------------------------------------------------------------------
+
+    async def _send(
+        self,
+        producer: AIOKafkaProducer,
+        batches: Sequence[Batch],
+        run: Sequence[Message],
+        failures: dict[int, Exception],
+    ) -> AIOKafkaProducer:
+        """Send batches of different partitions at once, and those with a message that is refused again one by one.
+
+        Returns the producer to go on with.
+        """
+        async with self._turn:
+            sent = await _handed_over(producer, batches)
+        results = await asyncio.gather(*sent, return_exceptions=True)
+        for batch, error in zip(batches, results, strict=True):
+            if not isinstance(error, BaseException):
+                continue
+            if not self._is_refusal(error):
+                raise error
+            # The sequence of this partition has a gap now, which an idempotent producer does not get over.
+            self._replace(producer)
+            producer = await self._open()
+            if batch.shared:
+                for alone in self._cutter.alone(batch, run):
+                    producer = await self._send(producer, [alone], run, failures)
+            else:
+                failures[batch.indices[0]] = explained(error, self._options, f"topic {batch.topic}")
+        return producer
+
+    def _is_refusal(self, error: BaseException) -> bool:
+        """Whether it is about a message, and not about the connection, the producer or the user."""
+        if isinstance(error, errors.TopicAuthorizationFailedError):
+            return "{" in self._place.name
+        response = isinstance(error, errors.BrokerResponseError) and not error.retriable
+        return response and not isinstance(error, _BROKEN) and type(error) not in REMEDIES
+
+    def _replace(self, producer: AIOKafkaProducer | None) -> None:
+        """Let go of a producer that is broken; the next publish makes a new one."""
+        if producer is None or producer is not self._producer:
+            return
+        self._producer = None
+        kafka_client.cut_off(producer)
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        producer, self._producer = self._producer, None
+        self._spreads.clear()
+        if producer is not None:
+            await kafka_client.end(producer)
+
+
+async def _handed_over(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[asyncio.Future[Any]]:
+    """Give batches, each of another partition, to the producer; what is to be awaited for each.
+
+    One caller at a time: several that wait for room on a partition would race for it, and aiokafka's count of how long
+    each may wait runs down faster the more often it loses.
+    """
+    sent = []
+    for batch in batches:
+        if batch.builder is not None:
+            batch.builder.close()  # nobody adds to it
+            sent.append(await producer.send_batch(batch.builder, batch.topic, partition=batch.partition))
+        else:
+            key, value, headers = batch.record
+            sent.append(await producer.send(batch.topic, value, key, batch.partition, headers=headers))
+    return sent

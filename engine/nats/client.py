@@ -1,0 +1,224 @@
+"""`Link`: one connection to NATS, made anew when it breaks.
+
+nats-py's own reconnecting is off: it would send what was buffered before the break after what is published since, and
+close the client for good where a server says no. A link makes a new client instead, as often as it takes.
+"""
+
+import asyncio
+import json
+import ssl
+from collections.abc import Awaitable, Callable
+from logging import getLogger
+from typing import Any
+
+from nats import errors
+from nats.aio.client import Client
+
+from actors import BrokerRefused, BrokerUnavailable
+from engine.nats.errors import Unsafe, refused, trouble
+from engine.nats.options import Target
+
+CLOSING = 1.0
+"""Seconds that closing a connection may take: nats-py waits for ever after a failed TLS handshake."""
+_logger = getLogger("headrace")
+
+
+class _SafeClient(Client):
+    """Knows whether it speaks TLS: nats-py does so only where the server insists, whatever the URL says."""
+
+    secured = False
+
+    def __init__(self, context: Callable[[], ssl.SSLContext]) -> None:
+        super().__init__()
+        self._context = context
+
+    @property
+    def ssl_context(self) -> ssl.SSLContext:
+        """Asked for when TLS begins; where that fails so does the connection. Made no sooner, as it takes 50 ms."""
+        context = self._context()
+        self.secured = True
+        return context
+
+
+class Link:
+    """A connection that is made when it is needed. `start` sets up each new one; `lost` is told when it has gone."""
+
+    def __init__(
+        self,
+        target: Target,
+        endpoint: str,
+        start: Callable[[Client], Awaitable[None]],
+        lost: Callable[[], None] = lambda: None,
+        noticed: Callable[[Exception], None] = lambda error: None,
+    ) -> None:
+        self.target = target
+        self.where = f"nats {target.where}, {endpoint}"
+        self.denied = ""
+        """What the server said when it last denied a right."""
+        self.stuck = False
+        """Whether the server takes nothing more: each further publish would wait as long again."""
+        self._start = start
+        self._lost = lost
+        self._noticed = noticed
+        self._client: Client | None = None
+        self._lock: asyncio.Lock | None = None
+        self._last: BaseException | None = None
+
+    @property
+    def client(self) -> Client | None:
+        """The connection, if there is one that works."""
+        client = self._client
+        return client if client is not None and client.is_connected else None
+
+    async def connected(self) -> Client:
+        """The connection, made anew where there is none. Raises `BrokerUnavailable` and `BrokerRefused`."""
+        client = self._client
+        if client is not None and client.is_connected:
+            return client
+        if self._lock is None:
+            self._lock = asyncio.Lock()
+        async with self._lock:
+            if self._client is not None and self._client.is_connected:
+                return self._client
+            await self.close()
+            client = await self._connect()
+            try:
+                await self._start(client)
+            except BaseException as error:
+                await _shut(client)
+                if isinstance(error, Exception):
+                    raise trouble(error, self.where) from None
+                raise
+            self._client = client
+            return client
+
+    async def _connect(self) -> Client:
+        client = _SafeClient(self._context)
+        self._last = None
+        self.denied = ""
+        self.stuck = False
+        try:
+            settings = self._settings(client)
+            async with asyncio.timeout(self.target.options.connect_timeout):
+                await client.connect(**settings)
+            if self.target.tls and not client.secured:
+                raise Unsafe
+        except BaseException as error:
+            await _shut(client)
+            if isinstance(error, OSError) and error.filename is not None:
+                raise self._unusable(error) from None
+            if isinstance(error, Exception):
+                cause = self._last if isinstance(error, errors.NoServersError | TimeoutError) else error
+                raise trouble(cause or error, self.where) from None
+            raise
+        return client
+
+    def _context(self) -> ssl.SSLContext:
+        try:
+            return self.target.context()
+        except OSError as error:
+            raise self._unusable(error) from None
+
+    def _unusable(self, error: OSError) -> BrokerRefused:
+        name = error.filename or "cafile=, certfile= or keyfile="
+        return BrokerRefused(f"{self.where}: {name}: {error.strerror or error}\n  correct the paths in Nats(...)")
+
+    def _settings(self, client: _SafeClient) -> dict[str, Any]:
+        options = self.target.options
+
+        async def failed(error: Exception) -> None:
+            self._note(client, error)
+
+        async def closed() -> None:
+            if client is self._client:
+                self._lost()
+
+        settings: dict[str, Any] = {"ping_interval": options.ping_interval, "name": options.name, **options.client}
+        settings |= {"servers": list(self.target.servers), "error_cb": failed, "closed_cb": closed}
+        settings |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
+        settings |= {"connect_timeout": options.connect_timeout, "flush_timeout": options.timeout}
+        settings |= {
+            "tls_hostname": options.tls_hostname,
+            "tls_handshake_first": options.tls_first,
+            "inbox_prefix": options.inbox_prefix,
+        }
+        return settings | self._login(client)
+
+    def _login(self, client: _SafeClient) -> dict[str, Any]:
+        """Who logs in: asked for when all is encrypted that has to be."""
+        options = self.target.options
+
+        def secret(value: str) -> Callable[[], str]:
+            def tell() -> str:
+                if self.target.tls and not client.secured:
+                    raise Unsafe
+                return value
+
+            return tell
+
+        login: dict[str, Any] = {}
+        if options.user is not None:
+            password = options.password.get_secret_value() if options.password else ""
+            login |= {"user": secret(options.user), "password": secret(password)}
+        if options.token is not None:
+            login["token"] = secret(options.token.get_secret_value())
+        if options.credentials is not None:
+            login["user_credentials"] = str(options.credentials)
+        if options.nkey is not None:
+            login["nkeys_seed"] = str(options.nkey)
+        return login
+
+    def _note(self, client: Client, error: Exception) -> None:
+        self._last = error
+        if isinstance(error, errors.Error) and "permissions violation" in str(error).lower():
+            self.denied = " ".join(str(error).split()).removeprefix("nats: ")
+        if client is self._client:
+            self.stuck = self.stuck or isinstance(error, errors.FlushTimeoutError)
+            self._noticed(error)
+
+    def unavailable(self, why: str = "") -> BrokerUnavailable:
+        """The error for a connection that has broken."""
+        text = why or " ".join(str(self._last or "").split()).removeprefix("nats: ") or "the connection broke"
+        return BrokerUnavailable(f"{self.where}: {text}")
+
+    async def ask(self, client: Client, subject: str, request: Any = None) -> dict[str, Any]:
+        """A request to JetStream's API: its answer, which may be an `error`."""
+        payload = b"" if request is None else json.dumps(request).encode()
+        try:
+            reply = await client.request(f"{self.target.api}.{subject}", payload, timeout=self.target.options.timeout)
+            found: dict[str, Any] = json.loads(reply.data)
+        except errors.NoRespondersError:
+            said = "no responders: nobody answers for JetStream here"
+            raise refused(self.where, said, "start the server with -js, or write jetstream {} in its file") from None
+        except Exception as error:
+            if self.denied:
+                raise refused(self.where, self.denied) from None
+            raise trouble(error, self.where) from None
+        return found
+
+    async def close(self) -> None:
+        """Let go of the connection, within a second or so."""
+        client, self._client = self._client, None
+        if client is not None:
+            await _shut(client)
+
+
+async def flushed(client: Client, patience: float) -> None:
+    """Return when the server has taken all that was published.
+
+    nats-py's own `flush` lets its PING overtake what is still waiting to be written.
+    """
+    async with asyncio.timeout(patience):
+        wait = 0.0
+        while client.pending_data_size and client.is_connected:
+            await asyncio.sleep(wait)
+            wait = min(0.01, wait + 0.0001)
+        await client.flush(max(1, round(patience)))
+
+
+async def _shut(client: Client) -> None:
+    try:
+        async with asyncio.timeout(CLOSING):
+            await client.close()
+    except Exception as error:
+        _logger.debug("closing a connection to NATS: %r", error)

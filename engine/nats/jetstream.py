@@ -1,0 +1,240 @@
+"""`StreamSource`: reads a stream of JetStream by a durable pull consumer.
+
+nats-py's own `fetch` takes a `wait_for` a message. Here one plain subscription gets whatever was asked for, and a
+request for more is a publish.
+"""
+
+import asyncio
+import json
+from collections import deque
+from collections.abc import Sequence
+
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+from nats.aio.subscription import Subscription
+
+from actors import BrokerError, BrokerUnavailable, Message
+from engine.nats.client import Link, flushed
+from engine.nats.declare import Place, Reader, consumer_for, stream_for
+from engine.nats.errors import trouble
+from engine.nats.headers import decode
+from engine.nats.options import Target
+
+EXPIRES = 30.0
+"""Seconds after which the server forgets a request that it could not fill."""
+PATIENCE = 60.0
+"""The most seconds that a connection may be silent: it is doubled each time, for one message may be long."""
+PAUSE = 0.25
+"""Seconds between a request that the server would not take and the next one."""
+ACK, NAK, RENEW = b"", b"-NAK", b"+WPI"
+_ACKS = "$JS.ACK."
+
+
+class StreamSource:
+    """Reads as one of the sources of a consumer.
+
+    It asks for what a fetch has room for and no more. Whatever it holds is renewed every third of `ack_wait`, so that
+    it may take as long as it takes. What is returned goes back to the server, which delivers it before anything else.
+    """
+
+    def __init__(self, target: Target, place: Place, reader: Reader) -> None:
+        self._target = target
+        self._place = place
+        self._reader = reader
+        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost)
+        self._renewing: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
+        self._held: dict[Message, str] = {}
+        """What came and is not settled, with the subject that it is acknowledged on."""
+        self._buffer: deque[Message] = deque()
+        self._subscription: Subscription | None = None
+        self._inbox = ""
+        self._next = ""
+        """Where requests go."""
+        self._number = 0
+        self._asked = 0
+        """Messages that the request under way may still bring."""
+        self._heard = False
+        self._broken = False
+        self._missing = False
+        self._pause = False
+        self._patience = target.options.timeout
+        self._ack_wait = target.options.ack_wait
+
+    # -- from open to close --------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Declare the stream and the consumer where they are missing."""
+        await self._link.connected()
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+
+    async def _start(self, client: Client) -> None:
+        await self._join(client)
+        self._inbox = client.new_inbox()
+        self._subscription = await client.subscribe(
+            f"{self._inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
+        )
+        self._asked = 0
+        self._broken = False
+
+    async def _join(self, client: Client) -> None:
+        stream = await stream_for(self._link, client, self._place, reading=True)
+        self._ack_wait = await consumer_for(self._link, client, stream, self._reader)
+        self._next = f"{self._target.api}.CONSUMER.MSG.NEXT.{stream}.{self._reader.name}"
+        self._missing = False
+
+    def _lost(self) -> None:
+        self._asked = 0
+        self._broken = True
+        self._news.set()
+
+    async def close(self) -> None:
+        """Give what is not settled back to the server."""
+        if self._renewing is None:
+            return
+        renewing, self._renewing = self._renewing, None
+        renewing.cancel()
+        self._news.set()
+        try:
+            await asyncio.wait((renewing,))
+            client = self._link.client
+            if client is not None and self._subscription is not None:
+                async with asyncio.timeout(self._target.options.timeout):
+                    await self._subscription.drain()  # what was on its way is held now
+                    await self._give_back(client, list(self._held))
+                await flushed(client, self._target.options.timeout)
+        except Exception as error:  # what is left comes again when ack_wait is over
+            self._link.unavailable(repr(error))
+        finally:
+            self._held.clear()
+            self._buffer.clear()
+            await self._link.close()
+
+    # -- fetching ------------------------------------------------------------------------------------------------
+
+    async def fetch(self, limit: int) -> list[Message]:
+        """Wait for messages; return 1 to `limit` of them, in order."""
+        buffer = self._buffer
+        while True:
+            if self._renewing is None:
+                raise BrokerUnavailable(f"this source of {self._place.subject} is closed: open it before fetching")
+            if buffer:
+                return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
+            if self._broken:
+                self._broken = False
+                raise self._link.unavailable()
+            client = await self._link.connected()
+            if self._missing:
+                await self._join(client)
+            if self._pause:
+                self._pause = False
+                await asyncio.sleep(PAUSE)
+            self._news.clear()
+            if self._asked <= 0:
+                await self._ask(client, limit)
+            await self._wait()
+
+    async def _ask(self, client: Client, limit: int) -> None:
+        self._asked = limit
+        self._number += 1
+        beat = min(self._target.options.timeout / 2, EXPIRES / 3)
+        request = {"batch": limit, "expires": round(EXPIRES * 1e9), "idle_heartbeat": round(beat * 1e9)}
+        try:
+            await client.publish(self._next, json.dumps(request).encode(), reply=f"{self._inbox}.{self._number}")
+        except Exception as error:
+            self._asked = 0
+            raise trouble(error, self._link.where) from None
+
+    async def _wait(self) -> None:
+        """Wait for news. Where nothing at all is heard the connection is given up, and with it the request."""
+        self._heard = False
+        try:
+            async with asyncio.timeout(self._patience):
+                await self._news.wait()
+        except TimeoutError:
+            if self._heard:
+                return
+            silent, self._patience = self._patience, min(PATIENCE, self._patience * 2)
+            await self._link.close()
+            raise self._link.unavailable(f"nothing was heard of the server for {silent:g} s") from None
+        self._patience = self._target.options.timeout
+
+    async def _arrived(self, record: Msg) -> None:
+        self._heard = True
+        reply = record.reply
+        if not reply.startswith(_ACKS):
+            self._told(record)
+            return
+        fields = reply.split(".", 7)
+        message = decode(record, int(fields[6] if reply.count(".") > 8 else fields[4]))
+        self._held[message] = reply
+        self._buffer.append(message)
+        self._asked -= 1
+        self._news.set()
+
+    def _told(self, record: Msg) -> None:
+        """What the server says about a request."""
+        headers = record.headers or {}
+        status, said = headers.get("Status"), headers.get("Description", "")
+        if status == "100" or record.subject != f"{self._inbox}.{self._number}":
+            return
+        self._asked = 0
+        if status == "503" or "Deleted" in said:
+            self._missing = True
+        elif status not in ("404", "408"):
+            self._pause = True
+        self._news.set()
+
+    # -- settling ------------------------------------------------------------------------------------------------
+
+    async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
+        """Acknowledge `done`, each by a publish that nobody waits for, and give `returned` back."""
+        held = self._held
+        acked = [reply for message in done if (reply := held.get(message)) is not None]
+        back = [message for message in returned if message in held]
+        if not acked and not back:
+            return
+        client = await self._link.connected()
+        try:
+            publish = client.publish
+            for reply in acked:
+                await publish(reply, ACK)
+            if back:
+                await self._give_back(client, back)
+        except Exception as error:
+            raise trouble(error, self._link.where) from None
+        for message in done:
+            held.pop(message, None)
+        for message in back:
+            held.pop(message, None)
+
+    async def _give_back(self, client: Client, run: list[Message]) -> None:
+        """Return when the server has taken them, in their order: what is asked for next then brings them first."""
+        run.sort(key=lambda message: message.origin.offset)  # type: ignore[arg-type, return-value]  # all have one
+        for message in run[:-1]:
+            await client.publish(self._held[message], NAK)
+        for message in run[-1:]:
+            await client.request(self._held[message], NAK, timeout=self._target.options.timeout)
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._ack_wait / 3)
+            if not self._held:
+                continue
+            try:
+                client = await self._link.connected()
+                for reply in list(self._held.values()):
+                    await client.publish(reply, RENEW)
+            except BrokerError:
+                continue  # whoever fetches or settles meets the same trouble, and says so
+            except Exception as error:
+                self._link.unavailable(repr(error))
+
+    def pending(self) -> int | None:
+        """Not known without asking the server."""
+        return None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._renewing is None else f"{len(self._held)} held"
+        return f"<source of {self._place.subject} for {self._reader.name}: {state}>"

@@ -1,0 +1,232 @@
+"""`StreamSink`: publishes to JetStream, a run at a time, with all confirms on one inbox."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from uuid import uuid4
+
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from actors import BrokerUnavailable, Message, PublishError
+from engine.nats.client import Link
+from engine.nats.confirms import Part, Run, checked, found_text, too_much
+from engine.nats.declare import Place, answer, stream_for
+from engine.nats.errors import refused, trouble
+from engine.nats.headers import MESSAGE_ID, encode
+from engine.nats.options import Target
+
+AT_ONCE = 2048
+"""Messages that wait for their confirms; the server refuses more than it can buffer."""
+AGAIN = 0.1
+"""Seconds between two tries."""
+_FULL = frozenset((10002, 10023, 10028, 10047, 10077, 10122))
+"""What would happen to any other message too: nothing more fits into the stream, or onto the server."""
+
+_ROOM = "raise the limits of the stream or of the account, or let old messages go (discard: old)"
+
+
+class StreamSink:
+    """Publishes to any subject that a stream has. Several tasks may use it side by side.
+
+    Each message has an id of its own, under which it is published again when the connection breaks, so that the server
+    stores it once (within the stream's `duplicate_window`, 2 minutes unless configured otherwise).
+    """
+
+    def __init__(self, target: Target, place: Place) -> None:
+        self._target = target
+        self._place = place
+        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, self._noticed)
+        self._waiting: dict[str, tuple[Run, int]] = {}
+        """What each expected confirm is for, by the last part of its subject."""
+        self._inbox = ""
+        self._number = 0
+        self._name = uuid4().hex[:20]
+        self._published = 0
+        self._ids: dict[Message, str] = {}
+        """Of runs that failed half-way: they may be published again."""
+        self._done: set[Message] = set()
+        """Of the same runs: what was confirmed, and need not be."""
+        self._open = False
+
+    @property
+    def destination(self) -> str:
+        """The name of its endpoint."""
+        return self._place.subject
+
+    async def open(self) -> None:
+        """Connect, and declare the stream where it is missing."""
+        await self._link.connected()
+        self._open = True
+
+    async def _start(self, client: Client) -> None:
+        await stream_for(self._link, client, self._place, reading=False)
+        self._inbox = f"{client.new_inbox()}."
+        await client.subscribe(f"{self._inbox}*", cb=self._confirmed, pending_msgs_limit=0, pending_bytes_limit=0)
+
+    def _lost(self) -> None:
+        for run, _ in self._waiting.values():
+            run.news.set()
+
+    def _noticed(self, error: Exception) -> None:
+        if self._link.denied:
+            self._lost()
+
+    async def publish(self, run: Sequence[Message]) -> None:
+        """Publish a run in order.
+
+        What the server has against a single message is a `PublishError`; what it would have against any, a
+        `BrokerRefused`.
+        """
+        if not self._open:
+            raise BrokerUnavailable(f"this sink of {self.destination} is closed: open it before publishing")
+        parts, failures = self._parts(run)
+        left = {part.index: part for part in parts}
+        try:
+            for start in range(0, len(parts), AT_ONCE):
+                some = Run(parts[start : start + AT_ONCE])
+                try:
+                    await self._deliver(some)
+                finally:
+                    for part in parts[start : start + AT_ONCE]:
+                        if part.index not in some.left and part.index not in some.refused:
+                            del left[part.index]
+                failures |= some.refused
+        except BaseException:
+            self._done.update(part.message for part in parts if part.index not in left)
+            self._ids |= {part.message: part.headers[MESSAGE_ID] for part in left.values()}
+            raise
+        if self._ids or self._done:
+            self._done.difference_update(run)
+            for message in run:
+                self._ids.pop(message, None)
+        if failures:
+            raise PublishError(failures)
+
+    def _parts(self, run: Sequence[Message]) -> tuple[list[Part], dict[int, Exception]]:
+        parts: list[Part] = []
+        failures: dict[int, Exception] = {}
+        done = self._done
+        for index, message in enumerate(run):
+            if done and message in done:
+                continue
+            try:
+                headers = encode(message, message.reply_to)
+                subject = checked(message.destination)
+            except (TypeError, ValueError) as error:
+                failures[index] = error
+                continue
+            if MESSAGE_ID not in headers:
+                headers[MESSAGE_ID] = self._ids.get(message) or self._id()
+            parts.append(Part(index, message, subject, message.raw or b"", headers))
+        return parts, failures
+
+    def _id(self) -> str:
+        self._published += 1
+        return f"{self._name}.{self._published}"
+
+    async def _deliver(self, run: Run) -> None:
+        """Publish, again where the connection breaks, until all is confirmed or refused."""
+        clock = asyncio.get_running_loop().time
+        until = clock() + self._target.options.publish_timeout
+        tries = 0
+        try:
+            while run.left:
+                tries += 1
+                try:
+                    await self._send(await self._link.connected(), run)
+                    await self._wait(run)
+                except BrokerUnavailable:
+                    if clock() >= until:
+                        raise
+                    await asyncio.sleep(AGAIN)
+        finally:
+            if run.left or tries > 1:  # some confirms will never come
+                self._waiting = {name: each for name, each in self._waiting.items() if each[0] is not run}
+
+    async def _send(self, client: Client, run: Run) -> None:
+        publish, waiting, inbox = client.publish, self._waiting, self._inbox
+        for part in list(run.left.values()):
+            self._number = number = self._number + 1
+            waiting[str(number)] = run, part.index
+            try:
+                await publish(part.subject, part.raw, f"{inbox}{number}", part.headers)
+            except (errors.MaxPayloadError, errors.BadHeaderError, errors.BadSubjectError) as error:
+                del waiting[str(number)]
+                run.refuse(part.index, too_much(error, part.raw, client.max_payload))
+            except Exception as error:
+                raise trouble(error, self._link.where) from None
+            if self._link.stuck:
+                await self._link.close()
+                raise self._link.unavailable("the server takes nothing more")
+
+    async def _wait(self, run: Run) -> None:
+        while run.left:
+            run.news.clear()
+            try:
+                async with asyncio.timeout(self._target.options.timeout):
+                    await run.news.wait()
+            except TimeoutError:
+                await self._link.close()
+                raise self._link.unavailable(f"{len(run.left)} messages were not confirmed in time") from None
+            if run.left:
+                await self._look(run)
+
+    async def _look(self, run: Run) -> None:
+        """What it was woken for, where not all is confirmed."""
+        client = self._link.client
+        if self._link.denied:
+            raise refused(self._link.where, self._link.denied)
+        if client is None:
+            raise self._link.unavailable()
+        if run.against is not None:
+            against, run.against = run.against, None
+            raise against
+        if run.missing == 1:  # somebody has deleted the stream, or taken the subject from it
+            run.missing += 1
+            await stream_for(self._link, client, self._place, reading=False)
+            raise self._link.unavailable("the stream was not there")
+
+    async def _confirmed(self, record: Msg) -> None:
+        run, index = self._waiting.pop(record.subject[len(self._inbox) :], (None, 0))
+        if run is None:
+            return
+        if record.data and b'"error"' not in record.data:
+            run.confirm(index)
+        elif index in run.left:
+            self._object(run, index, record)
+
+    def _object(self, run: Run, index: int, record: Msg) -> None:
+        """Take down what the server has against a message."""
+        where, subject = self._link.where, run.left[index].subject
+        if not record.data:
+            if not run.missing:
+                run.missing = 1
+            if run.missing == 1:
+                run.news.set()
+                return
+            said = f"{(record.headers or {}).get('Status', 'nothing')}: no stream takes {subject}"
+            run.refuse(index, refused(where, said, f"add {subject} to the subjects of a stream"))
+            return
+        try:
+            error = json.loads(record.data)["error"]
+            found = answer(error, where)
+        except (ValueError, KeyError, TypeError, AttributeError):
+            run.refuse(index, refused(where, record.data[:200].decode(errors="backslashreplace")))
+            return
+        if error.get("err_code") in _FULL or isinstance(found, BrokerUnavailable):
+            run.against = found if error.get("err_code") not in _FULL else refused(where, found_text(error), _ROOM)
+            run.news.set()
+        else:
+            run.refuse(index, found)
+
+    async def close(self) -> None:
+        """Let go of the connection; what a failed run had for ids is forgotten."""
+        self._open = False
+        self._ids.clear()
+        self._done.clear()
+        await self._link.close()
+
+    def __repr__(self) -> str:
+        return f"<sink of {self.destination}: {'open' if self._open else 'closed'}>"

@@ -1,0 +1,244 @@
+"""`Wire`: one connection to RabbitMQ.
+
+aiormq logs in, keeps the connection alive, opens channels and declares. Messages go past it: in through a `Tap`, out by
+writing their frames behind one another to the transport that both have.
+"""
+
+import asyncio
+import re
+import sys
+from collections.abc import AsyncIterator, Coroutine, Mapping
+from contextlib import asynccontextmanager
+from ssl import SSLContext
+from typing import Any, TypeVar
+
+import aiormq
+from aiormq.exceptions import ChannelInvalidStateError
+
+from actors import BrokerError, BrokerRefused, BrokerUnavailable
+from engine.rabbitmq import frames, refusals
+from engine.rabbitmq.options import RabbitMQOptions
+from engine.rabbitmq.tap import Listener, Tap
+
+T = TypeVar("T")
+CLOSING = 2.0
+"""Seconds that saying goodbye may take."""
+PROBE = 5.0
+"""Seconds in which a server that is there opens a channel, whatever its queues do."""
+_LIMIT = re.compile(r"larger than .*max size (\d+)")
+_FRAME = 131_072
+"""Bytes of a frame where the server sets no limit."""
+
+
+class Wire:
+    """A connection, from its opening to its end. A lost one is not mended: another takes its place."""
+
+    def __init__(self, options: RabbitMQOptions) -> None:
+        loop = asyncio.get_running_loop()
+        self.options = options
+        self.lost: asyncio.Future[BrokerError] = loop.create_future()
+        """Done with the reason when the connection is gone."""
+        self.max_size = sys.maxsize
+        """The longest body that the server takes, as far as it has told."""
+        self._tap = Tap(loop, self._ended)
+        self._protocol = asyncio.StreamReaderProtocol(self._tap, loop=loop)
+        self._transport: asyncio.Transport | None = None
+        self._connection: aiormq.Connection
+        self.writer: asyncio.StreamWriter
+
+    async def open(self, context: SSLContext | None, purpose: str) -> None:
+        """Connect and log in; raises `BrokerUnavailable` or `BrokerRefused`."""
+        options, where = self.options, self.options.where
+        properties: dict[str, Any] = {"connection_name": f"{options.name}: {purpose}"}
+        rest = dict(options.client)
+        properties |= rest.pop("client_properties", {})
+        try:
+            async with asyncio.timeout(options.connect_timeout):
+                await self._connect(context, rest)
+        except TimeoutError:
+            raise BrokerUnavailable(f"RabbitMQ at {where}: not reached within {options.connect_timeout:g} s") from None
+        except OSError as error:
+            raise refusals.not_reached(where, error) from None
+        except TypeError as error:
+            raise BrokerRefused(f"RabbitMQ at {where}: client={{...}}: {error}") from None
+        transport = _Made(self._tap, self.writer)
+        self._connection = aiormq.Connection(options.url, transport_factory=transport, client_properties=properties)
+        try:
+            await self.ask(self._connection.connect(), options.connect_timeout)
+        except BaseException:
+            self.lose("given up")
+            self.writer.transport.abort()
+            raise
+
+    async def _connect(self, context: SSLContext | None, rest: Mapping[str, Any]) -> None:
+        loop, options = asyncio.get_running_loop(), self.options
+        self._transport, _ = await loop.create_connection(
+            lambda: self._protocol, options.host, options.port, ssl=context, **rest
+        )
+        self.writer = asyncio.StreamWriter(self._transport, self._protocol, self._tap, loop)
+
+    async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None, about: object = None) -> T:
+        """Await what aiormq does, and make its errors ours.
+
+        `about` is the endpoint that something is asked for, on its channel: then a missing answer is the channel's
+        trouble alone, as long as the server answers on another one. It has a task of its own: aiormq cancels
+        whoever waits for it when the connection goes.
+        """
+        if self.lost.done():
+            question.close()
+            raise refusals.again(self.lost.result())
+        patience = timeout or self.options.timeout
+        task = asyncio.ensure_future(question)
+        task.add_done_callback(_heard)
+        try:
+            await asyncio.wait((task, self.lost), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            in_time = task.done()
+            if self.lost.done():  # it ends by itself; cancelled now, aiormq would warn of that
+                asyncio.get_running_loop().call_later(CLOSING, task.cancel)
+            else:
+                task.cancel()
+        if in_time and not task.cancelled() and task.exception() is None:
+            return task.result()
+        raise await self._reason(task if in_time else None, patience, about) from None
+
+    async def _reason(self, task: "asyncio.Future[Any] | None", patience: float, about: object) -> BrokerError:
+        """Why there is no answer: that task has failed, or there is none in time."""
+        error = task.exception() if task is not None and not task.cancelled() else None
+        if self.lost.done():
+            return refusals.again(self.lost.result())
+        if isinstance(error, aiormq.AMQPChannelError | ChannelInvalidStateError):
+            return refusals.closed(about, str(error.args[-1] if error.args else error))
+        if isinstance(error, ValueError | TypeError):  # what was asked cannot even be written
+            return BrokerRefused(f"{about!r}: {error}")
+        why = f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s"
+        if about is None or error is not None or not await self.alive():
+            self.lose(why)
+            return refusals.again(self.lost.result())
+        return BrokerUnavailable(f"{about!r}: {why}; the server is there: is the queue without a leader?")
+
+    async def alive(self) -> bool:
+        """Whether the server answers at all. If it does not, the connection is lost."""
+        try:
+            channel = await self.open_channel(timeout=min(PROBE, self.options.timeout))
+        except BrokerError:
+            return False
+        await self.close_channel(channel)
+        return True
+
+    async def open_channel(self, confirms: bool = False, timeout: float | None = None) -> aiormq.Channel:
+        """A new channel; end it with `close_channel`."""
+        patience = timeout or self.options.timeout
+        opened = self._connection.channel(publisher_confirms=confirms, timeout=2 * patience)
+        channel = await self.ask(opened, patience)
+        assert isinstance(channel, aiormq.Channel)
+        return channel
+
+    async def close_channel(self, channel: aiormq.Channel) -> None:
+        """Close a channel; what was delivered to it and is not acknowledged goes back to its queue."""
+        self._tap.listeners.pop(channel.number, None)
+        if not self.lost.done() and not channel.is_closed:
+            try:
+                await self.ask(channel.close(), CLOSING, "a channel")
+            except BrokerError:
+                pass  # it is gone either way
+
+    @asynccontextmanager
+    async def channel(self) -> AsyncIterator[aiormq.Channel]:
+        """A channel to ask something on, as long as the block lasts; what is refused ends it too."""
+        channel = await self.open_channel()
+        try:
+            yield channel
+        finally:
+            await self.close_channel(channel)
+
+    def listen(self, channel: aiormq.Channel, listener: Listener) -> None:
+        """Hand over to it what comes on that channel."""
+        self._tap.listeners[channel.number] = listener
+
+    @property
+    def blocked(self) -> str | None:
+        """Why the server takes no messages for now, if it does not."""
+        return self._tap.blocked
+
+    @property
+    def frame(self) -> int:
+        """The most bytes of a frame."""
+        return self._connection.connection_tune.frame_max or _FRAME
+
+    @property
+    def unsent(self) -> int:
+        """Bytes that wait to be sent."""
+        return self.writer.transport.get_write_buffer_size()
+
+    async def drain(self) -> None:
+        """Wait until little of it is left."""
+        try:
+            await self.writer.drain()
+        except OSError:
+            pass  # the connection is lost, which is told elsewhere
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The server's version; (0,) for one that does not tell."""
+        told = self._connection.server_properties.get("version")
+        numbers = str(told).split("-")[0].split(".")
+        return tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else (0,)
+
+    def learn(self, said: str) -> None:
+        """Note a limit that the server has told of when it closed a channel over it."""
+        if found := _LIMIT.search(said):
+            self.max_size = int(found[1])
+
+    def lose(self, why: str) -> None:
+        """Give the connection up, for what the server has said of it, or else for that reason."""
+        where, said = self.options.where, self._tap.said
+        self._end(refusals.not_let_in(where, said) if said else BrokerUnavailable(f"RabbitMQ at {where}: {why}"))
+
+    async def close(self) -> None:
+        """Take leave of the server."""
+        self._tap.listeners.clear()
+        if not self.lost.done():
+            try:
+                await self.ask(self._connection.close(), CLOSING)
+            except BrokerError:
+                pass
+        self.lose("closed")
+
+    def _ended(self, error: Exception | None, garbage: bytes) -> None:
+        if garbage:
+            self._end(refusals.not_amqp(self.options.where, garbage))
+        else:
+            self.lose(f"the connection was lost{f': {error}' if error else ''}")
+
+    def _end(self, reason: BrokerError) -> None:
+        if self.lost.done():
+            return
+        self.lost.set_result(reason)
+        listeners = list(self._tap.listeners.values())
+        self._tap.listeners.clear()
+        for listener in listeners:
+            listener.lost(refusals.again(reason))
+        if self._transport is None:
+            return
+        if self._tap.said:
+            self._transport.write(frames.CONNECTION_CLOSED)
+            self._transport.close()
+        else:
+            self._transport.abort()
+
+
+class _Made(aiormq.TransportFactory):
+    """Gives aiormq a transport that is there already."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._made = reader, writer
+
+    async def create(self, url: Any, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        return self._made
+
+
+def _heard(task: "asyncio.Future[Any]") -> None:
+    """Nobody waits for it any more: no complaint that nobody has heard of its error."""
+    if not task.cancelled():
+        task.exception()

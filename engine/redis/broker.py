@@ -1,0 +1,258 @@
+"""`Redis`: streams with consumer groups, lists, and pub/sub channels, on redis-py."""
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, fields
+from typing import Any, cast
+from uuid import uuid4
+
+from actors import Capabilities, Message, TopologyError
+from engine.brokers.endpoint import INBOX, Enterable, Reachable
+from engine.redis.channel import ChannelSource
+from engine.redis.connection import pack
+from engine.redis.fields import fields_of, value_of
+from engine.redis.group import Start
+from engine.redis.inbox import InboxSource
+from engine.redis.list import ListSource, Side
+from engine.redis.options import Target
+from engine.redis.sink import RedisSink
+from engine.redis.stream import StreamSource
+
+STREAM = Capabilities(groups=True, persistent=True, replies=True)
+"""What a stream can do."""
+LIST = Capabilities(persistent=True, replies=True)
+"""What a list can do."""
+CHANNEL = Capabilities(groups=True, redelivery=False, replies=True)
+"""What pub/sub can do: at most once, and to those who listen at that moment."""
+INBOXES = Capabilities(redelivery=False)
+"""What an inbox can do: nobody but the one who asked reads it, once."""
+
+
+class Redis(Enterable):
+    """A Redis server, version 6.2 or newer, or several that make one service.
+
+    `redis://user:password@host:6379/0`, `rediss://` for TLS; `redis+sentinel://host:26379,host2:26379/service`;
+    `redis-cluster://host:6379,host2:6379`, or any with `cluster=True`; `unix:///path`. Options
+    may also be given as the URL's query; those given as keywords go before. They are the fields of `RedisOptions`.
+
+    Raises `TopologyError` for a URL that cannot be read and for an unknown option, and tells no password.
+    """
+
+    system = "redis"
+
+    def __init__(self, url: str = "redis://localhost:6379/0", **options: Any) -> None:
+        self.target = Target(url, options)
+
+    def stream(
+        self, name: str, group: str | None = None, start: Start = "earliest", maxlen: int | None = None
+    ) -> "RedisStream":
+        """A stream, read as a consumer group: at least once.
+
+        `group` goes before the one that a stage would choose; a group that is new begins at `start`. Publishers trim
+        the stream to about `maxlen` entries, read or not: without it the stream grows without end.
+        """
+        if start not in ("earliest", "latest"):
+            raise TopologyError(f"stream({name!r}, start={start!r})", remedy='write "earliest" or "latest"')
+        if maxlen is not None and (type(maxlen) is not int or maxlen < 1):
+            raise TopologyError(f"stream({name!r}, maxlen={maxlen!r})", remedy="write a whole number, at least 1")
+        return RedisStream(self, _named("stream", name), group, start, maxlen)
+
+    def list(self, name: str, push: Side = "right", plain: bool = False) -> "RedisList":
+        """A list as a queue: at least once, each message to one consumer.
+
+        It is filled at the end that `push` names, and read at the other. `plain` publishes bodies and nothing else, for
+        readers who know nothing of keys and headers.
+        """
+        if push not in ("left", "right"):
+            raise TopologyError(f"list({name!r}, push={push!r})", remedy='write "left" or "right"')
+        return RedisList(self, _named("list", name), push, plain)
+
+    def channel(self, pattern: str, plain: bool = False) -> "RedisChannel":
+        """A pub/sub channel, or all that match a pattern with `*`, `?` or `[]`: at most once.
+
+        Messages reach those who listen when they are published, and nobody else. `plain` is as for lists.
+        """
+        return RedisChannel(self, _named("channel", pattern), plain)
+
+    def inbox(self) -> "RedisInbox":
+        """A new endpoint for replies: a list that expires."""
+        return RedisInbox(self, f"{INBOX}{uuid4().hex}")
+
+    def __repr__(self) -> str:
+        return f"Redis({self.target.where!r})"
+
+
+class _Endpoint(Reachable):
+    """What the endpoints have in common."""
+
+    __slots__ = ()
+    broker: Redis
+    name: str
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What was declared beside the name."""
+        declared = fields(cast(Any, self))[2:]
+        given = {field.name: getattr(self, field.name) for field in declared}
+        return {field.name: given[field.name] for field in declared if given[field.name] != field.default}
+
+    def reply_to(self, destination: str) -> "RedisInbox":
+        """The list of that name, which expires."""
+        return RedisInbox(self.broker, destination)
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        kind = type(self).__name__.removeprefix("Redis").lower()
+        return f"{self.broker!r}.{kind}({self.name!r}{options})"
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisStream(_Endpoint):
+    """A stream, as a value."""
+
+    broker: Redis
+    name: str
+    group: str | None = None
+    start: Start = "earliest"
+    maxlen: int | None = None
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return STREAM
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every stream that is trimmed alike."""
+        return RedisStream, self.maxlen
+
+    def source(self, group: str, bound: int = 256) -> StreamSource:
+        """A new source, for the group that the endpoint names or else for this one."""
+        return StreamSource(self.broker.target, self.name, self.group or group, self.start)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other stream."""
+        trim = () if self.maxlen is None else ("MAXLEN", "~", self.maxlen)
+
+        def encode(message: Message) -> bytes:
+            return pack(("XADD", message.destination, *trim, "*", *fields_of(message)))
+
+        return RedisSink(self.broker.target, self.name, encode, "stream")
+
+    def dead_letter(self) -> "RedisStream":
+        """The stream `{name}.dead`."""
+        return RedisStream(self.broker, f"{self.name}.dead")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisList(_Endpoint):
+    """A list, as a value."""
+
+    broker: Redis
+    name: str
+    push: Side = "right"
+    plain: bool = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return LIST
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every list that is filled alike."""
+        return RedisList, self.push, self.plain
+
+    def source(self, group: str, bound: int = 256) -> ListSource:
+        """A new source; lists have no groups."""
+        return ListSource(self.broker.target, self.name, self.push, self.plain)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other list."""
+        command, plain = "RPUSH" if self.push == "right" else "LPUSH", self.plain
+
+        def encode(message: Message) -> bytes:
+            return pack((command, message.destination, value_of(message, plain)))
+
+        return RedisSink(self.broker.target, self.name, encode, "list")
+
+    def dead_letter(self) -> "RedisList":
+        """The list `{name}.dead`."""
+        return RedisList(self.broker, f"{self.name}.dead")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisChannel(_Endpoint):
+    """A pub/sub channel or a pattern, as a value."""
+
+    broker: Redis
+    name: str
+    plain: bool = False
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return CHANNEL
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every channel."""
+        return RedisChannel, self.plain
+
+    def source(self, group: str, bound: int = 256) -> ChannelSource:
+        """A new source; each gets every message."""
+        return ChannelSource(self.broker.target, self.name)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other channel."""
+        plain = self.plain
+
+        def encode(message: Message) -> bytes:
+            return pack(("PUBLISH", message.destination, value_of(message, plain)))
+
+        return RedisSink(self.broker.target, self.name, encode)
+
+    def dead_letter(self) -> RedisStream:
+        """The stream `{name}.dead`: on a channel that nobody listens to a dead letter would be lost."""
+        return RedisStream(self.broker, f"{self.name}.dead")
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class RedisInbox(_Endpoint):
+    """A list for the answers to requests. It goes when its source is closed, or after `reply_expiry` seconds."""
+
+    broker: Redis
+    name: str
+
+    @property
+    def capabilities(self) -> Capabilities:
+        """What it can do."""
+        return INBOXES
+
+    @property
+    def sink_kind(self) -> Hashable:
+        """One sink serves every inbox."""
+        return RedisInbox
+
+    def source(self, group: str, bound: int = 256) -> InboxSource:
+        """A new source."""
+        return InboxSource(self.broker.target, self.name)
+
+    def sink(self) -> RedisSink:
+        """A new sink for this and any other inbox."""
+        expiry = round(self.broker.target.options.reply_expiry * 1000)
+
+        def encode(message: Message) -> bytes:
+            name = message.destination
+            return pack(("RPUSH", name, value_of(message))) + pack(("PEXPIRE", name, expiry))
+
+        return RedisSink(self.broker.target, self.name, encode, answers=2)
+
+    def dead_letter(self) -> RedisStream:
+        """The stream `{name}.dead`."""
+        return RedisStream(self.broker, f"{self.name}.dead")
+
+
+def _named(kind: str, name: str) -> str:
+    if not name or not isinstance(name, str):
+        raise TopologyError(f"{kind}({name!r})", remedy="write a name")
+    return name

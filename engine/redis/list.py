@@ -1,0 +1,246 @@
+"""Redis lists as queues: `ListSource` moves what it reads to a list of its own until it is settled."""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from itertools import count
+from socket import gethostname
+from time import monotonic
+from typing import Literal
+
+from redis.exceptions import ResponseError
+
+from actors import BrokerError, BrokerUnavailable, Message
+from engine.redis.connection import Command
+from engine.redis.errors import answer
+from engine.redis.fields import again, attempt_of, element
+from engine.redis.options import Target
+from engine.redis.reading import Reading
+from engine.redis.slots import Slot
+from engine.redis.wire import Servers, Wire
+
+Side = Literal["left", "right"]
+BLOCK = 5.0
+"""Seconds that a read waits at the server before it looks for what dead consumers left."""
+MANY = 1000
+"""Messages in one answer."""
+
+
+class ListSource:
+    """Reads a list, each message of which goes to one of its sources.
+
+    What is read is moved to `{name}.processing.<consumer>`, and removed from there when it is settled. A consumer says
+    every third of `min_idle` that it is alive; the messages of one that no longer does go back to where they were
+    taken from, with a count of their deliveries, as do those that this source has when it is closed.
+    """
+
+    def __init__(self, target: Target, name: str, push: Side, plain: bool) -> None:
+        options = target.options
+        self._list = name
+        self._plain = plain
+        self._take = "LEFT" if push == "right" else "RIGHT"
+        self._idle = round(options.min_idle * 1000)
+        self._name = options.consumer or gethostname()
+        self._scope = f"{target.where} {name} {self._name}"
+        # In a cluster the braces put all of them on the list's own node.
+        self._all = f"{name if '{' in name else '{' + name + '}'}.processing"
+        self._mine = ""
+        servers = Servers(target)
+        self._reader = Wire(servers, name)
+        self._teller = Wire(servers, name)
+        self._reading: Reading[list[Message]] = Reading()
+        self._renewing: asyncio.Task[None] | None = None
+        self._slot: Slot | None = None
+        self._held: dict[Message, tuple[int, bytes]] = {}
+        """What was read and is not settled: its place in the order of reading, and as it is in the processing list."""
+        self._places = count()
+        self._back: deque[Message] = deque()
+        self._ready: deque[Message] = deque()
+        self._waiting = 0
+        """How long the list was when it was last read."""
+        self._lost = False
+        """Whether there may be something in the processing list whose answer never came."""
+        self._look_at = 0.0
+        self._most = MANY
+
+    # -- from open to close --------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take a name, and put back what a former process under that name, or any dead one, did not finish."""
+        if self._slot is None:
+            self._slot = Slot(self._scope)
+            self._mine = f"{self._all}.{self._name}:{self._slot.number}"
+        try:
+            (kind,) = await self._teller.exchange((("TYPE", self._list),))
+            if kind not in (b"none", b"list") and not isinstance(kind, ResponseError):
+                wrong = ResponseError(f"WRONGTYPE it is a {kind.decode()}, not a list")
+                raise answer(wrong, self._teller.where)
+            if self._renewing is None:
+                await self._put_back(self._teller, self._mine)
+            await self._say_alive()
+            await self._tend(self._teller)
+        except BaseException:
+            await self._let_go()
+            raise
+        if self._renewing is None:
+            self._renewing = asyncio.create_task(self._renew())
+
+    async def close(self) -> None:
+        """Put what is not settled back to where it was taken from; lets go of the name."""
+        if self._renewing is None:
+            return
+        renewing, self._renewing = self._renewing, None
+        self._reading.wake()
+        try:
+            renewing.cancel()
+            await asyncio.wait((renewing,))
+            await self._reading.stop()
+            attempts = {value: message.attempt + 1 for message, (_, value) in self._held.items()}
+            attempts |= {self._held[message][1]: message.attempt for message in (*self._back, *self._ready)}
+            await self._put_back(self._teller, self._mine, attempts)
+            await self._teller.exchange((("SREM", self._all, self._mine), ("DEL", _alive(self._mine))))
+        except BrokerError:
+            pass  # others put it back when this consumer has not been heard of for long enough
+        finally:
+            self._held.clear()
+            self._back.clear()
+            self._ready.clear()
+            await self._let_go()
+
+    async def _let_go(self) -> None:
+        if self._slot is not None:
+            self._slot.release()
+            self._slot = None
+        await self._reader.close()
+        await self._teller.close()
+
+    # -- fetching ------------------------------------------------------------------------------------------------
+
+    async def fetch(self, limit: int) -> list[Message]:
+        """Wait for messages; return 1 to `limit` of them: what was returned first, then in the order of the list."""
+        while True:
+            if self._renewing is None:
+                raise BrokerUnavailable(f"this source of {self._list} is closed: open it before fetching")
+            if waiting := self._back or self._ready:
+                return [waiting.popleft() for _ in range(min(limit, len(waiting)))]
+            self._ready.extend(await self._reading.result(lambda: self._next(limit)) or ())
+
+    async def _next(self, limit: int) -> list[Message]:
+        try:
+            while not (values := await self._look(min(limit, self._most))):
+                pass
+        except Exception:
+            self._lost = True
+            self._most = max(1, min(limit, self._most) // 4)  # it may have been too much for a slow connection
+            raise
+        self._most = min(MANY, self._most * 2)
+        run = [element(self._list, value) for value in values]
+        self._held.update(zip(run, zip(self._places, values, strict=False), strict=True))
+        return run
+
+    async def _look(self, limit: int) -> list[bytes]:
+        if self._lost:
+            found = await self._reader.ask("LRANGE", self._mine, 0, -1)
+            self._lost = False
+            return list((Counter(found) - Counter(value for _, value in self._held.values())).elements())
+        if monotonic() >= self._look_at:
+            await self._tend(self._reader)
+        length: Command = ("LLEN", self._list)
+        if self._waiting:
+            move: Command = ("LMOVE", self._list, self._mine, self._take, "RIGHT")
+            *found, waiting = await self._reader.exchange([move] * min(limit, self._waiting) + [length])
+        else:
+            wait = min(max(self._look_at - monotonic(), 0.001), BLOCK)
+            move = ("BLMOVE", self._list, self._mine, self._take, "RIGHT", f"{wait:.3f}")
+            *found, waiting = await self._reader.exchange((move, length), wait=wait)
+        for reply in (*found, waiting):
+            if isinstance(reply, ResponseError):
+                raise answer(reply, self._reader.where)
+        self._waiting = waiting
+        return [value for value in found if value is not None]
+
+    # -- settling ------------------------------------------------------------------------------------------------
+
+    async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
+        """Remove `done` for good, and hand `returned` out again; what is not held is forgotten silently."""
+        held = self._held
+        done = [message for message in done if message in held]
+        if done:
+            commands: list[Command] = [("LREM", self._mine, 1, held[message][1]) for message in done]
+            for reply in await self._teller.exchange(commands):
+                if isinstance(reply, ResponseError):
+                    raise answer(reply, self._teller.where)
+            for message in done:
+                held.pop(message, None)
+        if returned:
+            self._hand_out_again([message for message in returned if message in held])
+
+    def _hand_out_again(self, run: Sequence[Message]) -> None:
+        """In the order in which they were read, before anything else."""
+        held = self._held
+        for message in run:
+            place, value = held.pop(message)
+            fresh = element(self._list, value, message.attempt + 1)
+            held[fresh] = place, value
+            self._back.append(fresh)
+        self._back = deque(sorted(self._back, key=held.__getitem__))
+        self._reading.wake()
+
+    # -- those who are dead, and being alive ---------------------------------------------------------------------
+
+    async def _renew(self) -> None:
+        while True:
+            await asyncio.sleep(self._idle / 3000)
+            try:
+                await self._say_alive()
+            except BrokerError:
+                continue  # whoever fetches or settles meets the same trouble, and says so
+
+    async def _say_alive(self) -> None:
+        register: Command = ("SADD", self._all, self._mine)
+        for reply in await self._teller.exchange((register, ("SET", _alive(self._mine), 1, "PX", self._idle))):
+            if isinstance(reply, ResponseError):
+                raise answer(reply, self._teller.where)
+
+    async def _tend(self, wire: Wire) -> None:
+        """Put back what those left who have not said for long that they are alive."""
+        known = [name.decode() for name in await wire.ask("SMEMBERS", self._all)]
+        others = [name for name in known if name != self._mine]
+        if others:
+            alive = await wire.exchange([("EXISTS", _alive(name)) for name in others])
+            for name, answered in zip(others, alive, strict=True):
+                if answered == 0:
+                    await self._put_back(wire, name)
+        self._waiting = await wire.ask("LLEN", self._list)
+        self._look_at = monotonic() + min(BLOCK, self._idle / 2000)
+
+    async def _put_back(self, wire: Wire, processing: str, attempts: Mapping[bytes, int] | None = None) -> None:
+        """Move everything in a processing list back to where it was taken from, all at once or not at all."""
+        _, values = await wire.exchange((("WATCH", processing), ("LRANGE", processing, 0, -1)))
+        if isinstance(values, ResponseError):
+            raise answer(values, wire.where)
+        bring: list[Command] = []
+        if values:
+            counted = [(value, attempt_of(value)) for value in values]
+            if attempts is None:  # a crash: each of them had been delivered
+                run = [(value, attempt + 1) for value, attempt in counted]
+            else:
+                run = [(value, attempts.get(value, attempt)) for value, attempt in counted]
+            back = [value if self._plain or attempt == 1 else again(value, attempt) for value, attempt in run]
+            bring = [(f"{self._take[0]}PUSH", self._list, *reversed(back)), ("DEL", processing)]
+        leave: list[Command] = [] if processing == self._mine else [("SREM", self._all, processing)]
+        *_, moved = await wire.exchange((("MULTI",), *bring, *leave, ("EXEC",)))
+        if isinstance(moved, ResponseError):
+            raise answer(moved, wire.where)
+
+    def pending(self) -> int | None:
+        """Not known without asking the server."""
+        return None
+
+    def __repr__(self) -> str:
+        state = "closed" if self._renewing is None else f"{len(self._held)} held"
+        return f"<source of {self._list}: {state}>"
+
+
+def _alive(processing: str) -> str:
+    return f"{processing}.alive"
