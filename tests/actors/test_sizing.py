@@ -1,5 +1,10 @@
 """`Sizing` decides how large a pool should be; `Sizer` measures and resizes."""
 
+import random
+from collections.abc import Callable
+from math import inf
+from statistics import mean
+
 import pytest
 from anyio import Event, create_task_group
 from hypothesis import given
@@ -25,16 +30,10 @@ def test_while_all_are_busy_and_handling_takes_no_longer_it_grows_one_by_one():
     assert [sizing.next(0.1, True, False) for _ in range(6)] == [2, 3, 4, 5, 5, 5]
 
 
-def test_while_some_are_idle_it_stays_as_it_is():
+def test_while_some_are_idle_or_nothing_was_handled_it_stays_as_it_is():
     sizing = Sizing(1, 5, 3)
     assert [sizing.next(0.1, False, False) for _ in range(3)] == [3, 3, 3]
-
-
-def test_when_handling_takes_clearly_longer_it_shrinks():
-    sizing = Sizing(1, 100, 50)
-    for _ in range(10):
-        sizing.next(0.1, False, False)
-    assert sizing.next(0.5, True, False) == 45
+    assert [sizing.next(None, True, False) for _ in range(3)] == [3, 3, 3]
 
 
 def test_when_it_is_asked_for_less_it_shrinks():
@@ -43,19 +42,62 @@ def test_when_it_is_asked_for_less_it_shrinks():
     assert sizing.next(None, False, True) == 81
 
 
-def test_what_is_only_noise_does_not_shrink_it():
-    sizing = Sizing(1, 100, 10)
-    for at in range(50):
-        assert sizing.next(0.1 + 0.01 * (at % 3), False, False) == 10
+def test_asked_for_less_in_the_middle_of_a_look_it_shrinks_from_the_full_size():
+    sizing = Sizing(1, 64, 1)
+    for round_trip in [0.01] * 70 + [0.02] * 10:
+        if not sizing.full:
+            sizing.next(round_trip, True, False)
+    assert int(sizing.size) == int(0.6 * 64)
+    assert sizing.next(None, False, True) == int(0.9 * 64)
 
 
-def test_it_gets_used_to_a_slower_world():
-    sizing = Sizing(1, 100, 50)
-    for _ in range(5):
-        sizing.next(0.1, True, False)
-    for _ in range(20):
-        sizing.next(0.5, True, False)
-    assert sizing.next(0.5, True, False) > sizing.next(5.0, True, False)
+Link = Callable[[int], tuple[float, float]]
+"""What is called: at each step, what a call takes alone, and from how many at once on they wait for each other."""
+
+
+def settled(link: Link, jitter: float = 0.0, steps: int = 1500, seed: int = 1) -> float:
+    """The mean size of a pool over its last 300 decisions, against a simulated link."""
+    chance, sizing, sizes = random.Random(seed), Sizing(1, 64, 1), [1]
+    for step in range(steps):
+        alone, limit = link(step)
+        round_trip = alone * max(1.0, sizes[-1] / limit) * chance.lognormvariate(0, jitter)
+        sizes.append(sizing.next(round_trip, True, False))
+    return mean(sizes[-300:])
+
+
+JITTERS = [0.0, 0.05, 0.1, 0.2]
+
+
+@pytest.mark.parametrize("jitter", JITTERS)
+def test_on_a_constant_link_it_grows_as_large_as_it_may(jitter):
+    assert settled(lambda step: (0.01, inf), jitter) > 0.9 * 64
+
+
+@pytest.mark.parametrize("limit", [5, 10, 20, 40])
+@pytest.mark.parametrize("jitter", JITTERS[:3])
+def test_on_a_link_that_saturates_it_settles_within_a_fifth_of_the_best_size(limit, jitter):
+    sizes = [settled(lambda step: (0.01, limit), jitter, seed=seed) for seed in range(5)]
+    assert mean(sizes) == pytest.approx(limit, rel=0.2)
+    assert all(size == pytest.approx(limit, rel=0.35) for size in sizes)
+
+
+def test_it_never_drifts_away_from_there():
+    assert settled(lambda step: (0.01, 20), 0.1, steps=50_000) == pytest.approx(20, rel=0.2)
+
+
+@pytest.mark.parametrize("jitter", JITTERS[:3])
+def test_when_the_link_degrades_it_shrinks_to_what_is_left(jitter):
+    assert settled(lambda step: (0.01, 40 if step < 500 else 10), jitter) == pytest.approx(10, rel=0.25)
+
+
+@pytest.mark.parametrize("jitter", JITTERS[:3])
+def test_when_the_link_recovers_it_grows_again(jitter):
+    assert settled(lambda step: (0.01, 10 if step < 500 else 40), jitter) == pytest.approx(40, rel=0.2)
+
+
+@pytest.mark.parametrize("jitter", JITTERS[:3])
+def test_a_link_that_became_slow_for_everybody_is_not_asked_for_less(jitter):
+    assert settled(lambda step: (0.01 if step < 500 else 0.04, 20), jitter) == pytest.approx(20, rel=0.2)
 
 
 class Sized(Bench):
@@ -82,7 +124,10 @@ class Sized(Bench):
         await self.gate.wait()
         return message.body
 
-    async def tick(self) -> int:
+    async def tick(self, handled: int = 10) -> int:
+        """The size after one more interval, in which so many messages are said to have taken 0.1 s each."""
+        self.counts.handled += handled
+        self.counts.busy_seconds += handled * 0.1
         self.clock.advance(self.sizer.interval)
         await quiet()
         return self.pool.size
@@ -92,12 +137,21 @@ async def test_a_pool_under_load_grows_and_one_that_is_pushed_back_shrinks():
     sized = Sized()
     sized.put(*range(20))
     async with running(sized.pool.run, sized.sizer.run):
+        await quiet()
         assert [await sized.tick() for _ in range(4)] == [2, 3, 4, 4]
         assert sized.pool.busy == 4
         sized.push_back = True
         sized.gate.set()
         await quiet()
         assert await sized.tick() == 3
+
+
+async def test_it_decides_when_as_many_were_handled_as_it_has_workers():
+    sized = Sized()
+    sized.put(*range(20))
+    async with running(sized.pool.run, sized.sizer.run):
+        await quiet()
+        assert [await sized.tick(handled=1) for _ in range(7)] == [2, 2, 3, 3, 3, 4, 4]
 
 
 async def test_an_idle_pool_keeps_its_size():
