@@ -25,6 +25,8 @@ class Link:
     failures: int = 0
     error: BrokerError | None = None
     """Why it is not connected, as far as the last try told."""
+    away: float | None = None
+    """Since when, in the clock's seconds; None until the first try fails."""
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await `attempt()`, again and again while it raises `BrokerUnavailable` or `BrokerRefused`.
@@ -37,12 +39,13 @@ class Link:
             except (BrokerUnavailable, BrokerRefused) as error:
                 await self.wait(error)
             else:
-                self.connected, self.failures, self.error = True, 0, None
+                self.connected, self.failures, self.error, self.away = True, 0, None, None
                 return result
 
     async def wait(self, error: BrokerError) -> None:
         """Note what is wrong, and wait as long as the failures so far ask for."""
         self.connected, self.error = False, error
+        self.away = self.clock.now() if self.away is None else self.away
         self.failures += 1
         seconds = RECONNECT.delay(self.failures, random())
         level = ERROR if isinstance(error, BrokerRefused) else WARNING

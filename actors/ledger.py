@@ -63,6 +63,11 @@ class Ledger:
         self._news: Event | None = None
         self._progress: Event | None = None
         self._ending = False
+        self._first: Receipt | None = None
+        """The oldest of the open, when it last became another."""
+        self._moved = clock.now()
+        self._burying: float | None = None
+        self._refusal = ""
         self._not_all_done = False
         """Whether something complete is dead or returned."""
         self._mixed = False
@@ -105,8 +110,30 @@ class Ledger:
     @property
     def oldest(self) -> float | None:
         """The age of the oldest message that is not settled, in seconds."""
-        since = min((receipt.since for receipt in self.open), default=None)
-        return None if since is None else self.clock.now() - since
+        first = next(iter(self.open), None)  # issued in order, and nothing is issued twice
+        return None if first is None else self.clock.now() - first.since
+
+    @property
+    def unmoved(self) -> float | None:
+        """Seconds since its watermark moved, while anything was open: since another message became the oldest."""
+        oldest = self.oldest
+        return None if oldest is None else min(oldest, self.clock.now() - self._moved)
+
+    @property
+    def settling(self) -> bool:
+        """Whether it is telling the source of a run, or burying what is dead of it."""
+        return bool(self._settling)
+
+    @property
+    def unburied(self) -> str | None:
+        """Why a dead letter is not confirmed, if one has been tried in vain or for a second."""
+        if self._refused:
+            return self._refusal
+        if self._burials.error is not None:
+            return f"{self._burials.what}: {self._burials.error}"
+        if self._burying is not None and self.clock.now() - self._burying > 1.0:
+            return f"{self._burials.what}: no answer yet"
+        return None
 
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Settle what becomes complete, in runs, until `end` was called and nothing is open."""
@@ -128,7 +155,9 @@ class Ledger:
         returned: list[Message] = []
         if self._mixed:
             if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
+                self._burying = self.clock.now()
                 await self._bury(dead)
+                self._burying = None
             returned = [receipt.message for receipt in self._settling if receipt.outcome is RETURNED]
             done = [receipt.message for receipt in self._settling if receipt.outcome is not RETURNED]
         else:
@@ -149,6 +178,9 @@ class Ledger:
         for receipt in run:
             del opened[receipt]
             receipt.message = None  # a message and its receipt are a cycle: let both go at once
+        first = next(iter(opened), None)
+        if first is not self._first:
+            self._first, self._moved = first, self.clock.now()
 
     async def _bury(self, dead: Sequence[Receipt]) -> None:
         """Publish the dead letters. Whose letter is confirmed is done; whose is refused is tried again later."""
@@ -178,6 +210,7 @@ class Ledger:
 
         self.logger.error("a dead letter was refused, tried again in %g s: %s", BURY_AGAIN, error)
         self._refused[receipt] = self.clock.after(BURY_AGAIN, again)
+        self._refusal = f"{self._burials.what} refused one: {text(error)}"
 
     def _count_dead(self, receipt: Receipt) -> None:
         failure = receipt.failure

@@ -6,6 +6,7 @@ from typing import Any, Protocol
 
 from anyio import Lock, move_on_after
 
+from actors.actor import State
 from actors.clock import Clock
 from actors.lanes import Lanes
 from actors.mailbox import AnyMailbox
@@ -70,6 +71,11 @@ class Pool:
     def busy(self) -> int:
         """How many of its workers have a message in hand."""
         return sum(getattr(worker, "busy_since", None) is not None for worker in self.workers)
+
+    @property
+    def running(self) -> bool:
+        """Whether any of its workers has started and is not being restarted."""
+        return any(child.life.state is State.RUNNING for child, _ in self._workers)
 
     async def run(self, started: Started = lambda: None) -> None:
         """Run the workers until the mailbox is drained. Raises `IntensityExceeded`."""

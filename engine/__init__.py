@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from engine.deadletters import graves, redrive
 from engine.engine import Engine
+from engine.health import Health, StageHealth
 from engine.memory import Memory
 from engine.status import StageStatus
 from engine.testing import Harness
@@ -24,11 +25,13 @@ ADAPTERS = {"Kafka": "engine.kafka", "Nats": "engine.nats", "RabbitMQ": "engine.
 __all__ = [
     "Engine",
     "Harness",
+    "Health",
     "Kafka",
     "Memory",
     "Nats",
     "RabbitMQ",
     "Redis",
+    "StageHealth",
     "StageStatus",
     "broker",
     "graves",

@@ -1,6 +1,6 @@
 """`Engine`: topologies brought to life, kept running, and drained."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from logging import getLogger
 from typing import Any
@@ -20,6 +20,9 @@ from actors import (
     TopologyError,
 )
 from engine.assembly import Assembly, ByBroker, Connect, Running
+from engine.health import Health, Watch
+from engine.observing import observe
+from engine.stalls import log_stalls
 from engine.status import StageStatus, status_of
 from topologies import Graph, Lifespan
 
@@ -43,6 +46,7 @@ class Engine:
         drain: float = 25.0,
         clock: Clock | None = None,
         connect: Connect | None = None,
+        stalled_after: float = 60.0,
     ) -> None:
         self.graphs = graphs
         self.patience = drain
@@ -55,6 +59,9 @@ class Engine:
         self._left: dict[str, int] = {}
         self._late = False
         self._root: Supervisor | None = None
+        self._watch = Watch(stalled_after)
+        self._fallen: str | None = None
+        """Why it does not run any more."""
 
     @property
     def draining(self) -> bool:
@@ -84,6 +91,7 @@ class Engine:
             try:
                 await self._supervise(burst)
             finally:
+                self._fallen = self._fallen or "it has ended"
                 with CancelScope(shield=True):
                     await self._close()
         if self._late:
@@ -97,12 +105,14 @@ class Engine:
         async with create_task_group() as tasks:
             tasks.start_soon(self.clock.run)
             tasks.start_soon(self._drain_when_asked)
+            tasks.start_soon(log_stalls, self.health, self._watch.stalled_after)
             if burst:
                 tasks.start_soon(self._drain_when_empty)
             try:
                 await self._root.run(self.started.set)
             except IntensityExceeded as error:
                 gave_up = _first(error)
+                self._fallen = str(gave_up)
             tasks.cancel_scope.cancel()
         if gave_up is not None:
             raise gave_up
@@ -185,15 +195,25 @@ class Engine:
     @property
     def running(self) -> Sequence[Running]:
         """Every stage as it runs, sources first."""
-        return [stage for assembly in self.assemblies for stage in reversed(assembly.stages.values())]
+        return [stage for assembly in self.assemblies for stage in _stages(assembly)]
 
     def status(self) -> list[StageStatus]:
         """How every stage is, sources first."""
         return [
-            status_of(assembly.graph.name, running)
-            for assembly in self.assemblies
-            for running in reversed(assembly.stages.values())
+            status_of(assembly.graph.name, running) for assembly in self.assemblies for running in _stages(assembly)
         ]
+
+    def health(self) -> Health:
+        """Whether it is ready and alive, and how every stage goes on; cheap, at any time, on the engine's own loop.
+
+        Ready: started, every source and publisher connected, not draining. What was told to pause is as it should be.
+        Alive: its supervisors stand and no stage is stuck so that a restart could help; a broker out of reach is waited
+        for and never turns it false.
+        """
+        away = [f"{what}: {error or 'no answer yet'}" for what, error in self.out_of_reach().items()]
+        observed = [observe(assembly.graph, stage) for assembly in self.assemblies for stage in _stages(assembly)]
+        started = self.started.is_set()
+        return self._watch.health(self.clock.now(), observed, started, self.draining, self._fallen, away)
 
     async def scale(self, topology: str, stage: str, workers: int) -> None:
         """Have that many workers in the pool of a stage. KeyError where there is no such stage."""
@@ -207,6 +227,10 @@ class Engine:
         names = ", ".join(graph.name for graph in self.graphs)
         state = "draining" if self.draining else "running" if self.started.is_set() else "not started"
         return f"<Engine of {names}: {state}>"
+
+
+def _stages(assembly: Assembly) -> Iterable[Running]:
+    return reversed(assembly.stages.values())
 
 
 def _first(error: IntensityExceeded) -> IntensityExceeded:

@@ -1,0 +1,282 @@
+"""`Health`: whether an engine is started, ready and alive, and which of its stages stand still, and why.
+
+Decides only: what was observed goes in (`engine/observing.py`), judgements come out. Nothing here waits or logs.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+HOPELESS = 5.0
+"""How many times `stalled_after` a handler without a timeout may take before the engine counts as not alive."""
+REMADE = 2
+"""Times that a consumer was made anew in vain after which the process itself had better be."""
+
+
+@dataclass(frozen=True, slots=True)
+class StageHealth:
+    """One stage at one moment. Ages are in seconds."""
+
+    topology: str
+    stage: str
+    connected: bool
+    oldest: float | None
+    """The age of the oldest unsettled message that came from its own sources."""
+    unmoved: float | None
+    """Seconds since its watermark moved, while it had work; None when it has none."""
+    waiting_for: str | None
+    """One of `REASONS`; None when it is idle or moving."""
+    stalled: bool
+    told: str
+    """What it waits for, since when, on whom, and what to do, in one sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """How an engine is, for probes: `ready` to be relied on, `alive` unless only a restart could help."""
+
+    started: bool
+    ready: bool
+    alive: bool
+    draining: bool
+    reasons: tuple[str, ...]
+    """Why it is not ready, or not alive."""
+    stages: tuple[StageHealth, ...]
+
+
+REASONS: Mapping[str, str] = {
+    "broker": "its broker is out of reach, refuses, or does not confirm",
+    "source": "its source is connected and has messages, and delivers none",
+    "burial": "a dead letter is not confirmed",
+    "handler": "its handler does not return",
+    "start": "none of its workers has started",
+    "batch": "a batch is not full",
+    "retry": "a failed message waits for its next try",
+    "downstream": "a stage behind it does not go on",
+    "paused": "it was told to pause",
+}
+"""What a stage can wait for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What can be seen of one stage at one moment, without a judgement. Times are in seconds."""
+
+    topology: str
+    stage: str
+    kind: str
+    behind: tuple[str, ...] = ()
+    """The stages that take what it makes."""
+    connected: bool = True
+    trouble: str | None = None
+    """What is not connected, and what its broker said last."""
+    oldest: float | None = None
+    watermark: float | None = None
+    """Since the oldest unsettled message of its own sources became the oldest; None where none is open."""
+    open: int = 0
+    progress: int = 0
+    """Rises whenever anything goes on."""
+    waiting: int = 0
+    """Messages in its mailbox."""
+    held: int = 0
+    """Messages taken from its mailbox that are not done, those that wait for a retry among them."""
+    retrying: int = 0
+    in_hand: float | None = None
+    """How long the slowest of its handlers has had the message that it is at."""
+    all_in_hand: float | None = None
+    """The same of the fastest, where every worker has one."""
+    blocked: bool = False
+    """Whether a worker has results for which there is no room behind."""
+    running: bool = True
+    """Whether any worker has started."""
+    settling: bool = False
+    """Whether its source is being told of what is complete."""
+    burial: str | None = None
+    """Why a dead letter is not confirmed."""
+    paused: bool = False
+    pending: int | None = None
+    """Messages that its sources could deliver at once, as far as they know."""
+    remade: int = 0
+    """Times that its sources made their consumers anew because they did not move."""
+    patience: float = 0.0
+    """Seconds that it may stand still because it was declared so: a timeout, a batch's wait."""
+    timeout: float | None = None
+
+    @property
+    def work(self) -> bool:
+        """Whether there is anything to go on with."""
+        return bool(self.open or self.waiting or self.held) or (bool(self.pending) and not self.paused)
+
+
+@dataclass(slots=True)
+class _Moves:
+    """What a stage was last seen to have done, and when that changed."""
+
+    progress: int
+    remade: int
+    at: float
+
+
+@dataclass(slots=True)
+class Watch:
+    """Remembers when each stage was last seen to move, and judges them.
+
+    `stalled_after` is in seconds. It may be asked at any time and by several: looking changes no judgement.
+    """
+
+    stalled_after: float = 60.0
+    _moves: dict[tuple[str, str], _Moves] = field(default_factory=dict)
+
+    def health(
+        self,
+        now: float,
+        observed: Sequence[Observed],
+        started: bool,
+        draining: bool,
+        fallen: str | None,
+        away: Sequence[str],
+    ) -> Health:
+        """Judge an engine. `fallen` says why it does not run any more, `away` what is not connected."""
+        stages, hopeless = self.look(now, observed)
+        dead = (fallen,) if fallen is not None else hopeless
+        unready = [] if started else ["it has not started"]
+        unready += ["it is draining"] if draining else []
+        unready += [f"waits for {what}" for what in away]
+        ready = not dead and not unready
+        return Health(started, ready, not dead, draining, (*dead, *unready), stages)
+
+    def look(self, now: float, stages: Sequence[Observed]) -> tuple[tuple[StageHealth, ...], tuple[str, ...]]:
+        """Judge the stages; with them why a restart could help, which is empty as long as it could not."""
+        seen = {(each.topology, each.stage): each for each in stages}
+        judged = {key: self._judged(now, each) for key, each in seen.items()}
+        hopeless = [told for key, each in seen.items() if (told := self._hopeless(each, judged[key])) is not None]
+        for key, each in seen.items():
+            if judged[key].waiting_for == "downstream":
+                judged[key] = replace(judged[key], told=_blame(each, seen, judged))
+        return tuple(judged.values()), tuple(hopeless)
+
+    def _judged(self, now: float, seen: Observed) -> StageHealth:
+        unmoved = self._unmoved(now, seen)
+        reason = waiting_for(seen, unmoved or 0.0)
+        stalled = unmoved is not None and unmoved >= max(self.stalled_after, seen.patience) and reason is not None
+        if reason is not None and not stalled and _moving(seen, unmoved):
+            reason = None
+        told = sentence(seen, reason, unmoved)
+        return StageHealth(
+            seen.topology,
+            seen.stage,
+            seen.connected,
+            seen.oldest,
+            unmoved,
+            reason,
+            stalled and reason != "paused",
+            told,
+        )
+
+    def _unmoved(self, now: float, seen: Observed) -> float | None:
+        moves = self._moves.setdefault((seen.topology, seen.stage), _Moves(seen.progress, seen.remade, now))
+        if moves.progress != seen.progress:
+            moves.progress, moves.remade, moves.at = seen.progress, seen.remade, now
+        if not seen.work:
+            moves.at = now
+            return None
+        if seen.watermark is not None:
+            return seen.watermark
+        return max(now - moves.at, seen.in_hand or 0.0)
+
+    def _hopeless(self, seen: Observed, judged: StageHealth) -> str | None:
+        """Why a restart could help this stage, if it could."""
+        if judged.waiting_for == "handler" and seen.timeout is None:
+            stuck = (seen.all_in_hand or 0.0) >= HOPELESS * self.stalled_after
+            return judged.told if stuck else None
+        if judged.waiting_for == "source" and judged.stalled:
+            in_vain = seen.remade - self._moves[seen.topology, seen.stage].remade
+            return judged.told if in_vain >= REMADE else None
+        return None
+
+
+def waiting_for(seen: Observed, unmoved: float) -> str | None:
+    """What a stage waits for that has not moved for so long; None where it waits for nothing in particular."""
+    if not seen.connected:
+        return "broker"
+    if not seen.work:
+        return "paused" if seen.paused else None
+    if seen.burial is not None:
+        return "burial"
+    at_hand = seen.held - seen.retrying
+    for reason, applies in (
+        ("handler", seen.in_hand is not None and seen.in_hand * 2 >= unmoved),
+        ("downstream", seen.blocked),
+        ("retry", seen.retrying > 0),
+        ("broker", seen.settling or (seen.kind == "publisher" and at_hand > 0)),
+        ("start", seen.waiting > 0 and not seen.running),
+        ("handler", seen.in_hand is not None),
+        ("batch", seen.waiting > 0 and at_hand <= 0),
+        ("downstream", seen.open > 0),
+        ("paused", seen.paused),
+        ("source", bool(seen.pending) and seen.waiting + seen.held == 0),
+    ):
+        if applies:
+            return reason
+    return None
+
+
+def _moving(seen: Observed, unmoved: float | None) -> bool:
+    """Whether a stage that is not stalled goes on as it should: a short wait is no news."""
+    return seen.connected and seen.burial is None and unmoved is not None and unmoved < 1.0
+
+
+def sentence(seen: Observed, reason: str | None, unmoved: float | None) -> str:
+    """What a stage waits for, since when, on whom, and what to do."""
+    since = f"{unmoved or 0:.0f} s"
+    if reason == "broker":
+        if seen.trouble is not None:
+            return f"{seen.stage} waits for its broker: {seen.trouble}; see to the broker, it goes on by itself"
+        what = "publishes" if seen.kind == "publisher" else "acknowledges"
+        return f"{seen.stage} has waited {since} for its broker to confirm what it {what}; see to the broker's log"
+    return _SENTENCES.get(reason or "", "{stage} {state}").format(
+        stage=seen.stage,
+        since=since,
+        state="is moving" if seen.work else "is idle",
+        hand=f"{seen.in_hand or 0:.0f} s",
+        limit="it has no timeout=" if seen.timeout is None else f"its timeout={seen.timeout:g}",
+        retrying=seen.retrying,
+        pending=seen.pending,
+        burial=seen.burial,
+        waiting=seen.waiting,
+    )
+
+
+_SENTENCES = {
+    "source": "{stage}'s source is connected and has {pending} messages, but has delivered none for {since}; "
+    "its consumer is made anew, see the broker's log if that does not help",
+    "burial": "{stage} cannot bury a dead letter: {burial}; it is tried again, its original stays unacknowledged",
+    "handler": "{stage}'s handler has been at a message for {hand}, {limit}; look at what it awaits, or set timeout=",
+    "start": "{stage} has {waiting} messages and no worker that has started; look at on_start, and at the log",
+    "batch": "{stage} has waited {since} for a batch to fill",
+    "retry": "{stage} has not moved on for {since}: {retrying} failed messages wait for their next try; "
+    "the log says why they fail",
+    "downstream": "{stage} has waited {since} for a stage behind it",
+    "paused": "{stage} is paused; resume it to go on",
+}
+
+
+def _blame(
+    seen: Observed, stages: Mapping[tuple[str, str], Observed], judged: Mapping[tuple[str, str], StageHealth]
+) -> str:
+    """Name the stage at the end of a chain of waits, and what that one waits for."""
+    chain, at = {seen.stage}, seen
+    while True:
+        behind = [stages[seen.topology, name] for name in at.behind if (seen.topology, name) in stages]
+        busy = [each for each in behind if each.stage not in chain and (each.work or not each.connected)]
+        if not busy:
+            break
+        at = max(busy, key=lambda each: _weight(each, judged[each.topology, each.stage]))
+        chain.add(at.stage)
+        if judged[at.topology, at.stage].waiting_for != "downstream":
+            break
+    told = judged[seen.topology, seen.stage].told
+    return told if at is seen else f"{told}: {judged[at.topology, at.stage].told}"
+
+
+def _weight(seen: Observed, judged: StageHealth) -> tuple[bool, bool, bool, float]:
+    return judged.stalled, judged.waiting_for is not None, seen.retrying > 0, judged.unmoved or 0.0

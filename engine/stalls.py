@@ -1,0 +1,32 @@
+"""A line in the log when a stage has stopped moving, and one when it moves again."""
+
+from collections.abc import Callable
+from logging import getLogger
+from time import monotonic
+
+from anyio import sleep
+
+from engine.health import Health, StageHealth
+
+logger = getLogger("headrace")
+EVERY = 1.0
+"""Seconds between two looks."""
+
+
+async def log_stalls(health: Callable[[], Health], stalled_after: float) -> None:
+    """Look every second, or oftener where stalls are to be told sooner, until cancelled."""
+    since: dict[tuple[str, str], float] = {}
+    while True:
+        await sleep(min(EVERY, max(stalled_after / 4, 0.01)))
+        for stage in health().stages:
+            log_change(stage, since, monotonic())
+
+
+def log_change(stage: StageHealth, since: dict[tuple[str, str], float], now: float) -> None:
+    """Log what is new about one stage; `since` says of those that are known to be stalled since when."""
+    key, fields = (stage.topology, stage.stage), {"topology": stage.topology, "stage": stage.stage}
+    if stage.stalled and key not in since:
+        since[key] = now - (stage.unmoved or 0.0)
+        logger.warning("stalled: %s", stage.told, extra=fields)
+    elif not stage.stalled and key in since:
+        logger.info("%s moves again, after %.0f s", stage.stage, now - since.pop(key), extra=fields)
