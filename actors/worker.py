@@ -181,6 +181,7 @@ class Worker:
         self.outbox.flush_nowait()
         if self._handled and not len(self.outbox):
             self._done()
+            self.busy_since = perf_counter()  # about when this message was begun
         if self._hands and not self.alone:
             self._put_back()
 

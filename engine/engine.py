@@ -21,8 +21,9 @@ from actors import (
 )
 from engine.assembly import Assembly, ByBroker, Connect, Running
 from engine.health import Health, Watch
+from engine.heartbeat import Heartbeat
 from engine.observing import observe
-from engine.stalls import log_stalls
+from engine.stalls import watch
 from engine.status import StageStatus, status_of
 from topologies import Graph, Lifespan
 
@@ -60,6 +61,7 @@ class Engine:
         self._late = False
         self._root: Supervisor | None = None
         self._watch = Watch(stalled_after)
+        self._heartbeat = Heartbeat()
         self._fallen: str | None = None
         """Why it does not run any more."""
 
@@ -105,7 +107,7 @@ class Engine:
         async with create_task_group() as tasks:
             tasks.start_soon(self.clock.run)
             tasks.start_soon(self._drain_when_asked)
-            tasks.start_soon(log_stalls, self.health, self._watch.stalled_after)
+            tasks.start_soon(watch, self.health, self._heartbeat)
             if burst:
                 tasks.start_soon(self._drain_when_empty)
             try:
@@ -204,16 +206,24 @@ class Engine:
         ]
 
     def health(self) -> Health:
-        """Whether it is ready and alive, and how every stage goes on; cheap, at any time, on the engine's own loop.
+        """Whether it is ready and alive, and how every stage goes on; cheap, and to be called at any time.
 
         Ready: started, every source and publisher connected, not draining. What was told to pause is as it should be.
         Alive: its supervisors stand and no stage is stuck so that a restart could help; a broker out of reach is waited
-        for and never turns it false.
+        for and never turns it false. From another thread it also tells an event loop that does not turn.
         """
         away = [f"{what}: {error or 'no answer yet'}" for what, error in self.out_of_reach().items()]
         observed = [observe(assembly.graph, stage) for assembly in self.assemblies for stage in _stages(assembly)]
         started = self.started.is_set()
-        return self._watch.health(self.clock.now(), observed, started, self.draining, self._fallen, away)
+        fallen = self._fallen
+        if fallen is None and (silence := self._heartbeat.silence) > self._watch.stalled_after:
+            fallen = f"its event loop has stood still for {silence:.0f} s"
+        return self._watch.health(self.clock.now(), observed, started, self.draining, fallen, away)
+
+    @property
+    def loop_lag(self) -> float:
+        """Seconds by which the event loop was late the last time that it was measured, twice a second."""
+        return self._heartbeat.lag
 
     async def scale(self, topology: str, stage: str, workers: int) -> None:
         """Have that many workers in the pool of a stage. KeyError where there is no such stage."""

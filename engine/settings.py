@@ -35,6 +35,8 @@ class Settings(BaseSettings):
     """Seconds that a drain may take."""
     require_healthy: float | None = Field(None, gt=0, allow_inf_nan=False)
     """Seconds after which all brokers have to be connected; without it they are waited for without end."""
+    stalled_after: float = Field(60.0, gt=0, allow_inf_nan=False)
+    """Seconds without any progress after which a stage that has work counts as stalled."""
     reload: bool = False
     """Start again whenever a Python file changes."""
     log_format: LogFormat = "auto"

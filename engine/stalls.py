@@ -7,19 +7,20 @@ from time import monotonic
 from anyio import sleep
 
 from engine.health import Health, StageHealth
+from engine.heartbeat import BEAT, Heartbeat
 
 logger = getLogger("headrace")
-EVERY = 1.0
-"""Seconds between two looks."""
 
 
-async def log_stalls(health: Callable[[], Health], stalled_after: float) -> None:
-    """Look every second, or oftener where stalls are to be told sooner, until cancelled."""
+async def watch(health: Callable[[], Health], heartbeat: Heartbeat) -> None:
+    """Beat, and look whether a stage has stopped, every `BEAT` seconds until cancelled."""
     since: dict[tuple[str, str], float] = {}
-    while True:
-        await sleep(min(EVERY, max(stalled_after / 4, 0.01)))
-        for stage in health().stages:
-            log_change(stage, since, monotonic())
+    with heartbeat:
+        while True:
+            await sleep(BEAT)
+            heartbeat.beat()
+            for stage in health().stages:
+                log_change(stage, since, monotonic())
 
 
 def log_change(stage: StageHealth, since: dict[tuple[str, str], float], now: float) -> None:

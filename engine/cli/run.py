@@ -45,6 +45,14 @@ def run(
             help="Exit with 69 when not all brokers are connected by then; without it they are waited for without end.",
         ),
     ] = None,
+    stalled_after: Annotated[
+        float | None,
+        typer.Option(
+            envvar="HEADRACE_STALLED_AFTER",
+            metavar="SECONDS",
+            help="Report a stage that has work and makes no progress for so long; 60 unless told otherwise.",
+        ),
+    ] = None,
     app_dir: AppDir = Path(),
     config: Config = None,
     reload: Annotated[
@@ -62,13 +70,15 @@ def run(
     cannot work.
     """
     given = {"burst": burst, "drain": drain, "reload": reload, "require_healthy": require_healthy}
+    given["stalled_after"] = stalled_after
     settings = read(app_dir, config, log_format=log_format, log_level=log_level, **given)
     logs.configure(settings.log_format, settings.log_level)
     if settings.reload:
         return supervise(targets, app_dir, config, settings)
     graphs = load_graphs(targets, app_dir)
     set_for_streams()
-    return anyio.run(_until_drained, Engine(*graphs, drain=settings.drain), settings.burst, settings.require_healthy)
+    engine = Engine(*graphs, drain=settings.drain, stalled_after=settings.stalled_after)
+    return anyio.run(_until_drained, engine, settings.burst, settings.require_healthy)
 
 
 async def _until_drained(engine: Engine, burst: bool, require_healthy: float | None) -> int:

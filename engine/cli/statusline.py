@@ -12,6 +12,7 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.engine import Engine
+from engine.health import StageHealth
 from engine.status import StageStatus
 
 EVERY = 0.25
@@ -40,11 +41,14 @@ async def show_status(engine: Engine) -> None:
             seen.append((now, sum(stage.settled for stage in stages)))
             while now - seen[0][0] > OVER:
                 seen.popleft()
-            live.update(status_line(stages, _rate(seen), engine.draining), refresh=True)
+            stalled = [stage for stage in engine.health().stages if stage.stalled]
+            live.update(status_line(stages, _rate(seen), engine.draining, stalled), refresh=True)
             await sleep(EVERY)
 
 
-def status_line(stages: Sequence[StageStatus], rate: float, draining: bool) -> Text:
+def status_line(
+    stages: Sequence[StageStatus], rate: float, draining: bool, stalled: Sequence[StageHealth] = ()
+) -> Text:
     """In one line: how many came and how many are finished, how fast, what is held, and what to look at."""
     line = Text(no_wrap=True, overflow="ellipsis")
     line.append("● draining" if draining else "● running", style="yellow" if draining else "green")
@@ -62,6 +66,10 @@ def status_line(stages: Sequence[StageStatus], rate: float, draining: bool) -> T
     away = [stage.stage for stage in stages if not stage.connected]
     if away:
         line.append(f"  waiting for the broker of {', '.join(away[:3])}", style="red")
+    # Who waits for a stage behind it is not the one to look at, unless nobody is.
+    blamed = [stage for stage in stalled if stage.waiting_for != "downstream"] or stalled
+    for stage in [stage for stage in blamed if stage.stage not in away][:2]:
+        line.append(f"  stalled {stage.stage} ({stage.waiting_for}, {stage.unmoved or 0:,.0f} s)", style="red")
     return line
 
 

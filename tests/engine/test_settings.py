@@ -22,6 +22,7 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
         "burst": False,
         "drain": 25.0,
         "require_healthy": None,
+        "stalled_after": 60.0,
         "reload": False,
         "log_format": "auto",
         "log_level": "info",

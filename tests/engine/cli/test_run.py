@@ -16,6 +16,7 @@ from typing import IO
 import pytest
 
 from engine.cli.statusline import status_line
+from engine.health import StageHealth
 from engine.status import StageStatus
 from tests.engine.cli.conftest import ORDERS, Command, Write, assert_refused, surroundings
 
@@ -278,6 +279,17 @@ def test_the_status_line_tells_what_to_look_at() -> None:
     assert status_line(stages, 0, True).plain == (
         "● draining  in 0  done 0  0/s  held 0  to be retried 3  dead 2  restarts 1  waiting for the broker of out"
     )
+
+
+def test_the_status_line_names_the_stage_that_stalls_and_not_those_that_wait_for_it() -> None:
+    stalled = [
+        StageHealth(
+            "t", "orders", True, 75.0, 72.0, "downstream", True, "orders has waited 72 s for a stage behind it"
+        ),
+        StageHealth("t", "bill", True, None, 71.4, "handler", True, "bill's handler has been at a message for 71 s"),
+    ]
+    assert status_line([status()], 0, False, stalled).plain.endswith("held 0  stalled bill (handler, 71 s)")
+    assert status_line([status()], 0, False, stalled[:1]).plain.endswith("stalled orders (downstream, 72 s)")
 
 
 def test_on_a_terminal_a_status_line_shows_while_it_runs_and_is_gone_after(tmp_path: Path, write: Write) -> None:
