@@ -38,7 +38,7 @@ from actors.retries import Retries
 from actors.retry import Retry, next_try
 from actors.router import RoutingError, Send, by_result
 from actors.sizing import Sizer, Sizing
-from actors.statistics import Counts, Latency
+from actors.statistics import Counts, Latency, Observer
 from actors.subscriber import to_all
 from actors.supervisor import Child, Supervisor
 from actors.worker import RUN, Bound, Worker
@@ -79,6 +79,7 @@ __all__ = [
     "MailboxClosed",
     "MailboxStatistics",
     "Message",
+    "Observer",
     "Origin",
     "Outbox",
     "Outcome",

@@ -163,7 +163,10 @@ class Ledger:
         else:
             done = [receipt.message for receipt in self._settling]
         if self._settling:
+            began = self.clock.now()
             await self.link.insist(lambda: self.source.settle(done, returned))
+            if self.counts.observer is not None:
+                self.counts.observer.settled(len(self._settling), self.clock.now() - began)
             self._settled(len(done), len(returned))
         if self._progress is not None:
             self._progress.set()

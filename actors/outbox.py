@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from time import perf_counter
 from typing import Any
 
 from actors.mailbox import Mailbox
@@ -44,11 +45,13 @@ class Outlet:
 class Outbox:
     """One buffer per outlet. It outlives a crash of its worker, so what was made is passed on all the same."""
 
-    __slots__ = ("_pairs", "buffers", "outlets")
+    __slots__ = ("_pairs", "blocked", "buffers", "outlets")
 
     def __init__(self, outlets: Sequence[Outlet]) -> None:
         self.outlets = tuple(outlets)
         self.buffers: tuple[list[Message], ...] = tuple([] for _ in outlets)
+        self.blocked = 0.0
+        """Seconds that it waited for room behind, since somebody last looked and set it to 0."""
         self._pairs = tuple(zip(self.buffers, (outlet.mailbox for outlet in outlets), strict=True))
 
     def without_last(self) -> Outbox:
@@ -69,7 +72,11 @@ class Outbox:
             if buffer:
                 mailbox.put_nowait(buffer)
                 if buffer:
-                    await mailbox.put(buffer)
+                    began = perf_counter()
+                    try:
+                        await mailbox.put(buffer)
+                    finally:
+                        self.blocked += perf_counter() - began
 
     def __len__(self) -> int:
         return sum(map(len, self.buffers))

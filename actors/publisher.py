@@ -1,6 +1,7 @@
 """The publisher stage: takes all that waits, encodes it, publishes it in one go and awaits the confirms."""
 
 from collections.abc import Callable
+from time import perf_counter
 from typing import Any
 
 from anyio import CancelScope
@@ -52,6 +53,7 @@ class PublishWorker:
         self.fill = None if isinstance(destination, str) else destination
         self.key = key
         self.take = take
+        self.busy_since: float | None = None
         self._leaving = False
         self._idle: CancelScope | None = None
 
@@ -92,11 +94,14 @@ class PublishWorker:
         if not run:
             return
         refused: dict[int, Exception] = {}
+        began = self.busy_since = perf_counter()
         try:
             await self.link.insist(lambda: self.sink.publish(run))
         except PublishError as error:
             refused = error.failures
-        self.counts.published += len(run) - len(refused)
+        finally:
+            self.busy_since = None
+        self._count(len(run), len(refused), perf_counter() - began)
         done = run.copy() if not refused else [each for at, each in enumerate(run) if at not in refused]
         failed = [(run[at], reason) for at, reason in refused.items()]
         run.clear()
@@ -104,6 +109,13 @@ class PublishWorker:
         self.mailbox.done(done)
         for message, reason in failed:
             self._failed(message, reason)
+
+    def _count(self, messages: int, refused: int, seconds: float) -> None:
+        counts = self.counts
+        counts.published += messages - refused
+        counts.busy_seconds += seconds
+        if counts.observer is not None:
+            counts.observer.published(messages, seconds)
 
     def _encode(self, run: list[Message]) -> None:
         fixed, fill, key = self.fixed, self.fill, self.key

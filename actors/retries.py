@@ -62,6 +62,7 @@ class Retries:
             message.receipt.acknowledge()
             return False
         self.counts.failed += 1
+        self.counts.count_exception(error)
         if isinstance(error, RetryAfter):
             self.counts.asked_to_wait += 1
         now = time()

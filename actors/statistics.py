@@ -3,6 +3,26 @@
 from collections import deque
 from dataclasses import dataclass, field
 from statistics import quantiles
+from typing import Protocol
+
+KINDS = 100
+"""The most kinds of exceptions that are counted one by one; the others are counted together."""
+
+
+class Observer(Protocol):
+    """Told how long things took, by those who do them: once a run, never once a message. Seconds."""
+
+    def handled(self, messages: int, seconds: float) -> None:
+        """So many messages in a row took a handler that long."""
+        ...
+
+    def published(self, messages: int, seconds: float) -> None:
+        """So many messages were published and confirmed in that time."""
+        ...
+
+    def settled(self, messages: int, seconds: float) -> None:
+        """A source was told of so many messages in that time."""
+        ...
 
 
 @dataclass(slots=True)
@@ -24,6 +44,18 @@ class Counts:
     """Times a handler raised `Retry.after`: what it calls pushes back."""
     busy_seconds: float = 0.0
     """Time that workers had messages in hand, summed over the workers."""
+    blocked_seconds: float = 0.0
+    """Time that workers waited for room behind, summed over the workers."""
+    exceptions: dict[str, int] = field(default_factory=dict)
+    """Failures by type, the first 100 types of them; the rest under `other`."""
+    observer: Observer | None = None
+
+    def count_exception(self, error: BaseException) -> None:
+        """Count a failure by its type."""
+        kind = type(error).__qualname__
+        if kind not in self.exceptions and len(self.exceptions) >= KINDS:
+            kind = "other"
+        self.exceptions[kind] = self.exceptions.get(kind, 0) + 1
 
 
 @dataclass(slots=True)

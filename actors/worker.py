@@ -96,6 +96,8 @@ class Worker:
         self._hands: deque[Message] = deque()
         self._handled: list[Message] = []
         self._waited = False
+        self._unhandled = 0
+        """How many of the run in hand went back without having been tried."""
 
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Handle what comes until the mailbox is drained or `leave` is called."""
@@ -146,7 +148,7 @@ class Worker:
     async def _handle(self, invoke: Invoke, run: list[Message]) -> None:
         hands, handled, pass_on = self._hands, self._handled, self.pass_on
         hands.extend(run)
-        self._waited = False
+        self._waited, self._unhandled = False, 0
         began = self.busy_since = perf_counter()
         while hands:
             for _ in range(STRIDE):
@@ -171,7 +173,7 @@ class Worker:
                     raise
             if perf_counter() - began > SLICE:
                 self._put_back()
-        self._pace(perf_counter() - began)
+        self._pace(perf_counter() - began, len(run) - self._unhandled)
 
     def _on_wait(self) -> None:
         """While the handler waits, whatever can go on shall: what is made, and what is not begun."""
@@ -185,9 +187,11 @@ class Worker:
         if self._hands and not self.alone:
             self._put_back()
 
-    def _pace(self, seconds: float) -> None:
+    def _pace(self, seconds: float, handled: int) -> None:
         self.busy_since = None
         self.counts.busy_seconds += seconds
+        if self.counts.observer is not None and handled:
+            self.counts.observer.handled(handled, seconds)
         if (self._waited and not self.alone) or seconds > SLICE:
             self.limit = max(1, self.limit // 4)
         elif self.limit < self.take:
@@ -206,6 +210,7 @@ class Worker:
                 others = [other for other in self._hands if other.lane != key]
                 self._hands.clear()
                 self._hands.extend(others)
+                self._unhandled += len(behind)
                 self.mailbox.put_back(behind)
 
     def _crashed(self, message: Message, crash: BaseException) -> None:
@@ -217,11 +222,16 @@ class Worker:
         rest = list(self._hands)
         self._hands.clear()
         if rest:
+            self._unhandled += len(rest)
             self.mailbox.put_back(rest)
 
     async def _pass_all_on(self) -> None:
         """Put what was made into the mailboxes behind; only then is what it was made of done."""
-        await self.outbox.flush()
+        outbox = self.outbox
+        await outbox.flush()
+        if outbox.blocked:
+            self.counts.blocked_seconds += outbox.blocked
+            outbox.blocked = 0.0
         if self._handled:
             self._done()
 
@@ -278,7 +288,7 @@ class Worker:
                 raise
             failures = dict.fromkeys(range(len(run)), error)
         self._settle_batch(run, failures)
-        self._pace(perf_counter() - began)
+        self._pace(perf_counter() - began, len(run))
         if crash is not None:
             raise crash
 

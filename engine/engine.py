@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from logging import getLogger
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from anyio import CancelScope, Event, create_task_group, move_on_after, sleep, sleep_forever
 
@@ -27,6 +27,9 @@ from engine.stalls import watch
 from engine.status import StageStatus, status_of
 from topologies import Graph, Lifespan
 
+if TYPE_CHECKING:  # imported where something is measured, and not before
+    from opentelemetry.metrics import MeterProvider
+
 logger = getLogger("headrace")
 QUIET = 1.0
 """Seconds without a message after which a source that cannot say what is pending counts as empty."""
@@ -48,6 +51,7 @@ class Engine:
         clock: Clock | None = None,
         connect: Connect | None = None,
         stalled_after: float = 60.0,
+        meter_provider: "MeterProvider | None" = None,
     ) -> None:
         self.graphs = graphs
         self.patience = drain
@@ -62,6 +66,7 @@ class Engine:
         self._root: Supervisor | None = None
         self._watch = Watch(stalled_after)
         self._heartbeat = Heartbeat()
+        self._meter_provider = meter_provider
         self._fallen: str | None = None
         """Why it does not run any more."""
 
@@ -90,6 +95,8 @@ class Engine:
                 Assembly(graph, self.connect, self.clock, context)
                 for graph, context in zip(self.graphs, self.contexts, strict=True)
             ]
+            if self._meter_provider is not None:
+                self._measure(self._meter_provider)
             try:
                 await self._supervise(burst)
             finally:
@@ -98,6 +105,11 @@ class Engine:
                     await self._close()
         if self._late:
             raise DrainTimeout(self.patience, self._left)
+
+    def _measure(self, provider: "MeterProvider") -> None:
+        from engine.telemetry.metrics import Metrics  # here, as most tests and many programs go without
+
+        Metrics(provider, [(each.graph.name, list(each.stages.values())) for each in self.assemblies], self.health)
 
     async def _supervise(self, burst: bool) -> None:
         children = [Child(each.graph.name, each.supervisor.run, each.supervisor.stop) for each in self.assemblies]
