@@ -21,6 +21,7 @@ from actors.errors import (
     SettlementError,
     SupervisionError,
     TopologyError,
+    Unfinished,
 )
 from actors.intake import Intake
 from actors.lanes import Lanes
@@ -107,6 +108,7 @@ __all__ = [
     "Supervisor",
     "Timer",
     "TopologyError",
+    "Unfinished",
     "VirtualClock",
     "Worker",
     "affected",

@@ -14,7 +14,8 @@ HeadraceError
     └── DrainTimeout       the drain's time was over before its work was
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 
 class HeadraceError(Exception):
@@ -85,10 +86,26 @@ class IntensityExceeded(SupervisionError):
         )
 
 
-class DrainTimeout(SupervisionError):
-    """The drain's time was over; what was unfinished was given back: `left` counts it by stage."""
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What a stage had fetched and could not finish: how many messages, the age of the oldest in seconds, and why."""
 
-    def __init__(self, seconds: float, left: Mapping[str, int]) -> None:
-        self.left = dict(left)
-        listed = ", ".join(f"{stage} {count}" for stage, count in self.left.items()) or "nothing"
+    stage: str
+    count: int
+    oldest: float = 0.0
+    waiting: tuple[str, ...] = ()
+    """What they waited for, there and in the stages behind."""
+
+    def __str__(self) -> str:
+        why = f": {', '.join(self.waiting)}" if self.waiting else ""
+        return f"{self.stage} {self.count} (oldest {self.oldest:.1f} s{why})"
+
+
+class DrainTimeout(SupervisionError):
+    """The drain's time was over; what was `unfinished` was given back. `left` counts it by stage."""
+
+    def __init__(self, seconds: float, unfinished: Sequence[Unfinished] = ()) -> None:
+        self.unfinished = tuple(unfinished)
+        self.left = {each.stage: each.count for each in unfinished}
+        listed = "; ".join(map(str, unfinished)) or "nothing"
         super().__init__(f"not drained within {seconds:g} s; given back to their brokers: {listed}")

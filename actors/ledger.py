@@ -8,7 +8,7 @@ from logging import Logger, LoggerAdapter
 from time import time
 from typing import Any
 
-from anyio import Event
+from anyio import Event, Lock
 
 from actors.backoff import Link
 from actors.clock import Clock, Timer
@@ -60,6 +60,7 @@ class Ledger:
         self._settling: list[Receipt] = []
         self._refused: dict[Receipt, Timer] = {}
         """The dead whose letter was refused, until it is tried again."""
+        self._turn = Lock(fast_acquire=True)
         self._news: Event | None = None
         self._progress: Event | None = None
         self._ending = False
@@ -135,6 +136,11 @@ class Ledger:
             return f"{self._burials.what}: no answer yet"
         return None
 
+    @property
+    def unfinished(self) -> int:
+        """How many of the open would be given back now: not those that are done and only not settled yet."""
+        return sum(receipt.pending > 0 or receipt.outcome is not Outcome.DONE for receipt in self.open)
+
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Settle what becomes complete, in runs, until `end` was called and nothing is open."""
         started()
@@ -149,6 +155,10 @@ class Ledger:
 
     async def settle(self) -> None:
         """Settle all that is complete now. Cancelled or failed, it goes on with the same run the next time."""
+        async with self._turn:
+            await self._settle()
+
+    async def _settle(self) -> None:
         if not self._settling:
             self._settling, self._complete = self._complete, []
             self._mixed, self._not_all_done = self._not_all_done, False
@@ -233,16 +243,17 @@ class Ledger:
 
         A dead letter that is not confirmed by now is no longer waited for: its original is given back.
         """
-        for timer in self._refused.values():
-            timer.cancel()
-        self._refused.clear()
-        self._complete, self._settling, self._mixed = [], list(self.open), True
-        for receipt in self._settling:
-            if receipt.pending > 0 or receipt.outcome is DEAD:
-                receipt.outcome, receipt.pending = RETURNED, 0
-        left = sum(receipt.outcome is RETURNED for receipt in self._settling)
-        await self.settle()
-        return left
+        async with self._turn:
+            for timer in self._refused.values():
+                timer.cancel()
+            self._refused.clear()
+            self._complete, self._settling, self._mixed = [], list(self.open), True
+            for receipt in self._settling:
+                if receipt.pending > 0 or receipt.outcome is DEAD:
+                    receipt.outcome, receipt.pending = RETURNED, 0
+            left = sum(receipt.outcome is RETURNED for receipt in self._settling)
+            await self._settle()
+            return left
 
     def __repr__(self) -> str:
         return f"<Ledger of {self.name}: {len(self.open)} open, {self.counts.settled} settled>"

@@ -65,6 +65,8 @@ class Mailbox(Generic[T]):
         self.count = 0
         """How many were put, all in all."""
         self.closed = False
+        self.hurried = False
+        """Whether a batch waits no more for others."""
         self._senders = 0
         self._items: deque[T] = deque()
         self._takers: deque[_Waiter] = deque()
@@ -179,7 +181,7 @@ class Mailbox(Generic[T]):
     async def take_batch(self, size: int, wait: float, clock: Clock, lane: int = 0) -> list[T]:
         """Like `take`, but wait for `size` messages, `wait` seconds at most from when there is a first.
 
-        A mailbox that is full or closed is not waited for.
+        A mailbox that is full, closed or hurried is not waited for.
         """
         turn, timer = _Waiter(), None
         line = self._line(lane)
@@ -188,7 +190,7 @@ class Mailbox(Generic[T]):
             while not self.drained:
                 ready = self._ready(lane)
                 late = timer is not None and timer.callback is None
-                if ready and (ready >= size or late or self.closed or self.room < 1):
+                if ready and (ready >= size or late or self.closed or self.hurried or self.room < 1):
                     if run := self._pick(size, lane):
                         return run
                     continue  # all of it belongs to keys that others hold
@@ -263,6 +265,12 @@ class Mailbox(Generic[T]):
         for turn in (*self._putters, *self._every_taker()):
             turn.wake()
         self._check_drained()
+
+    def hurry(self) -> None:
+        """Hand out what is there to whoever collects a batch, now and from now on: a drain has begun."""
+        self.hurried = True
+        for turn in self._every_taker():
+            turn.wake()
 
     def _check_drained(self) -> None:
         if self.drained:

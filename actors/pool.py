@@ -52,7 +52,7 @@ class Pool:
         self._made = 0
         self._workers: list[tuple[Child, Runs]] = []
         self._resizing = Lock()
-        self.supervisor = Supervisor(name, [self._new() for _ in range(size)], policy, clock, logger)
+        self.supervisor = Supervisor(name, [self._new() for _ in range(size)], policy, clock, logger, True)
         for mailbox_behind in self._behind:
             mailbox_behind.attach()
         self._settle_in()
@@ -88,6 +88,10 @@ class Pool:
     async def stop(self) -> None:
         """Stop the workers at once; what they had in hand is put back into the mailbox."""
         await self.supervisor.stop()
+
+    def cut(self) -> None:
+        """Cancel the workers, and wait for none of them."""
+        self.supervisor.cut()
 
     async def resize(self, size: int, within: float = 5.0) -> None:
         """Have that many workers from now on. Those that leave finish what they have in hand."""

@@ -9,7 +9,7 @@ from logging import Logger, LoggerAdapter
 from random import random
 from typing import Any
 
-from anyio import CancelScope, Event, create_task_group, move_on_after
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
 from anyio.abc import TaskGroup
 
 from actors.actor import Life, State
@@ -27,13 +27,15 @@ class Child:
     """One child of a supervisor: `run(started)` is its whole life; it calls `started` once it is ready.
 
     Returning means that its work is done; raising is a crash. `stop_within` seconds after it was asked to stop,
-    by `stop` where there is one and by cancelling where not, it is cancelled.
+    by `stop` where there is one and by cancelling where not, it is cancelled. A child that has children of its own
+    has a `cut`, too: it cancels all of them, at once and without waiting.
     """
 
     name: str
     run: Callable[[Started], Awaitable[None]]
     stop: Callable[[], Awaitable[None]] | None = None
     stop_within: float = 5.0
+    cut: Callable[[], object] | None = None
     life: Life = field(init=False)
     scope: CancelScope | None = field(default=None, init=False)
     ended: Event = field(default_factory=Event, init=False)
@@ -48,7 +50,8 @@ class Supervisor:
     """Keeps its children running, as in OTP.
 
     `run` returns when all children are done or stopped. A child that ends by itself is done and is not started again.
-    Raises `IntensityExceeded` when it gave up; then its children are stopped.
+    Raises `IntensityExceeded` when it gave up; then its children are stopped. Children that do not need one another
+    are stopped `side_by_side`, others one after the other.
     """
 
     def __init__(
@@ -58,8 +61,10 @@ class Supervisor:
         policy: Supervision,
         clock: Clock,
         logger: "Logger | LoggerAdapter[Any]",
+        side_by_side: bool = False,
     ) -> None:
         self.name = name
+        self.side_by_side = side_by_side
         self.children = list(children)
         self.policy = policy
         self.clock = clock
@@ -71,6 +76,7 @@ class Supervisor:
         self._tasks: TaskGroup | None = None
         self._gave_up: SupervisionError | None = None
         self._stopping = False
+        self._cut = False
         self._leaving: set[Child] = set()
 
     async def run(self, started: Started = lambda: None) -> None:
@@ -94,15 +100,33 @@ class Supervisor:
                 self._stopping = True  # whoever is added now comes too late
                 self._tasks.cancel_scope.cancel()  # restarts that still wait out their backoff
         finally:
-            self._tasks, self._stopping = None, False
+            self._tasks, self._stopping, self._cut = None, False, False
         if self._gave_up is not None:
             raise self._gave_up
 
     async def stop(self) -> None:
-        """Stop all children in reverse order, each within its own time; a `run` that is about to begin ends at once."""
+        """Stop all children in reverse order, each within its own time; a `run` that is about to begin ends at once.
+
+        Cancelled, for there is no more time, it cuts them.
+        """
         self._stopping = True
-        for child in reversed(list(self.children)):
-            await self._stop(child)
+        try:
+            async with create_task_group() as stopping:
+                for child in reversed(list(self.children)):
+                    if self.side_by_side:
+                        stopping.start_soon(self._stop, child)
+                    elif not self._cut:
+                        await self._stop(child)
+        except get_cancelled_exc_class():
+            self.cut()
+            raise
+        self._news.set()
+
+    def cut(self) -> None:
+        """Cancel all children and theirs, at once; waits for none of them."""
+        self._stopping = self._cut = True
+        for child in reversed(self.children):
+            self._ask_no_more(child)
         self._news.set()
 
     async def add(self, child: Child) -> None:
@@ -126,7 +150,8 @@ class Supervisor:
                 return
             if child.life.state is not State.DONE:
                 await self._start(child)
-        started()
+        if not self._stopping:
+            started()
 
     async def _watch(self) -> None:
         while not all(child.life.state in RESTING for child in self.children):
@@ -214,16 +239,12 @@ class Supervisor:
             self._exits.append((child, error))
 
     async def _stop(self, child: Child) -> None:
-        state = child.life.state
-        if state in (State.NEW, State.CRASHED, State.RESTARTING):
-            child.life.move(State.STOPPED)
-        if child.life.state in RESTING:
+        asked = child.life.state is State.STOPPING
+        if not _stopping(child):
             return
-        if state is not State.STOPPING:
-            child.life.move(State.STOPPING)
+        if not asked:
             await self._ask(child)
-        assert child.scope is not None
-        child.scope.cancel()
+        self._ask_no_more(child)
         with move_on_after(child.stop_within) as patience:
             await child.ended.wait()
         if patience.cancelled_caught:
@@ -233,13 +254,38 @@ class Supervisor:
         if child.stop is None:
             return
         with move_on_after(child.stop_within):
-            try:
-                await child.stop()
-            except Exception:
-                self.logger.exception("%s could not be asked to stop", child.name)
-            else:
+            async with create_task_group() as asking:
+                asking.start_soon(self._asked, child, child.stop, asking.cancel_scope)
                 await child.ended.wait()
+                asking.cancel_scope.cancel()
+
+    async def _asked(self, child: Child, stop: Callable[[], Awaitable[None]], asking: CancelScope) -> None:
+        try:
+            await stop()
+        except Exception:
+            self.logger.exception("%s could not be asked to stop", child.name)
+            asking.cancel()
+
+    def _ask_no_more(self, child: Child) -> None:
+        """Cancel it, and first whatever it has below: cancelled alone, it would stop that in order and in its time."""
+        if not _stopping(child):
+            return
+        if child.cut is not None:
+            child.cut()
+        assert child.scope is not None
+        child.scope.cancel()
 
     def __repr__(self) -> str:
         lives = ", ".join(f"{child.name} {child.life.state}" for child in self.children)
         return f"<Supervisor {self.name} ({self.policy.strategy}): {lives}>"
+
+
+def _stopping(child: Child) -> bool:
+    """Have a child be stopping, or be stopped where it does not live; whether it is yet to end."""
+    if child.life.state in (State.NEW, State.CRASHED, State.RESTARTING):
+        child.life.move(State.STOPPED)
+    if child.life.state in RESTING:
+        return False
+    if child.life.state is not State.STOPPING:
+        child.life.move(State.STOPPING)
+    return True

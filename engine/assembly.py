@@ -119,12 +119,12 @@ class Assembly:
         pool, name = running.pool, running.stage.name
         low, high = sizes(running.stage.settings.max_workers)
         if not running.intakes and low == high:
-            return Child(name, pool.run, pool.stop)
+            return Child(name, pool.run, pool.stop, cut=pool.cut)
         children = [Child(f"{name}/settle {ledger.name}", ledger.run) for ledger in running.ledgers]
         if running.replies is not None:
             answering = running.replies.pool
-            children.append(Child(answering.name, answering.run, answering.stop))
-        children.append(Child(f"{name}/pool", pool.run, pool.stop))
+            children.append(Child(answering.name, answering.run, answering.stop, cut=answering.cut))
+        children.append(Child(f"{name}/pool", pool.run, pool.stop, cut=pool.cut))
         children += [Child(f"{name}/fetch {intake.ledger.name}", intake.run) for intake in running.intakes]
         if low < high:
             sizer = Sizer(pool, Sizing(low, high, low), running.counts, self.clock)
@@ -132,7 +132,7 @@ class Assembly:
         # A part of it that gives up, or crashes, makes the stage crash: one level less to exhaust before the top knows.
         policy = replace(one_for_one(self.graph.supervision), intensity=0)
         supervisor = Supervisor(name, children, policy, self.clock, self.logger(name))
-        return Child(name, supervisor.run, supervisor.stop)
+        return Child(name, supervisor.run, supervisor.stop, cut=supervisor.cut)
 
     def _sink(self, endpoint: Endpoint) -> Sink:
         sink = OnDemand(self.connect.sink(endpoint))
@@ -243,14 +243,18 @@ class Assembly:
             intakes.append(Intake(stage.name, ledger, mailbox, decode, refusal, stage.lane, settings.max_body))
         return ledgers, intakes
 
-    def _bound(self, stage: Stage) -> int:
-        """The most messages from one source that this stage and all behind it hold when everything is full."""
+    def reached(self, stage: Stage) -> list[str]:
+        """A stage and all that are behind it, however far, by name."""
         reached, names = {stage.name}, [stage.name]
         for name in names:
             new = [behind.name for behind in self.graph.downstream(name) if behind.name not in reached]
             reached.update(new)
             names.extend(new)
-        settings = [self.graph.stage(name).settings for name in names]
+        return names
+
+    def _bound(self, stage: Stage) -> int:
+        """The most messages from one source that this stage and all behind it hold when everything is full."""
+        settings = [self.graph.stage(name).settings for name in self.reached(stage)]
         return sum(each.mailbox + max(min(RUN, each.mailbox), _at_work(each)) for each in settings)
 
     def _replies(self, stage: Stage, ledgers: list[Ledger]) -> Running | None:

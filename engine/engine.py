@@ -1,11 +1,12 @@
 """`Engine`: topologies brought to life, kept running, and drained."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import replace
 from logging import getLogger
 from typing import TYPE_CHECKING, Any
 
-from anyio import CancelScope, Event, create_task_group, move_on_after, sleep, sleep_forever
+from anyio import CancelScope, Event, Lock, create_task_group, move_on_after, sleep, sleep_forever
 
 from actors import (
     BrokerError,
@@ -14,18 +15,20 @@ from actors import (
     Clock,
     DrainTimeout,
     IntensityExceeded,
-    Ledger,
     Supervision,
     Supervisor,
     TopologyError,
+    Unfinished,
 )
 from engine.assembly import Assembly, ByBroker, Connect, Running
+from engine.closing import closed, entered, given_back
 from engine.health import Health, Watch
 from engine.heartbeat import Heartbeat
 from engine.observing import observe
 from engine.stalls import watch
 from engine.status import StageStatus, status_of
-from topologies import Graph, Lifespan
+from engine.unfinished import unfinished
+from topologies import Graph
 
 if TYPE_CHECKING:  # imported where something is measured, and not before
     from opentelemetry.metrics import MeterProvider
@@ -33,8 +36,8 @@ if TYPE_CHECKING:  # imported where something is measured, and not before
 logger = getLogger("headrace")
 QUIET = 1.0
 """Seconds without a message after which a source that cannot say what is pending counts as empty."""
-CLOSING = 5.0
-"""Seconds that each source and sink may take to be told what is given back, and to close."""
+STOPPING = 2.0
+"""Seconds for what is still at work when a drain's time is over to stop, before its messages are given back."""
 
 
 class Engine:
@@ -61,8 +64,13 @@ class Engine:
         self.assemblies: list[Assembly] = []
         self.started = Event()
         self._draining = Event()
-        self._left: dict[str, int] = {}
+        self.left: list[Unfinished] = []
+        """What was given back when it ended, or is about to be."""
         self._late = False
+        self._hangs = True
+        """Whether its supervisors still wait for somebody."""
+        self._closed = Lock()
+        self._all_closed = False
         self._root: Supervisor | None = None
         self._watch = Watch(stalled_after)
         self._heartbeat = Heartbeat()
@@ -89,7 +97,7 @@ class Engine:
         async with AsyncExitStack() as stack:
             for graph, context in zip(self.graphs, self.contexts, strict=True):
                 for lifespan in graph.lifespans:
-                    await stack.enter_async_context(_entered(lifespan, context))
+                    await stack.enter_async_context(entered(lifespan, context))
                 _check_context(graph, context)
             self.assemblies = [
                 Assembly(graph, self.connect, self.clock, context)
@@ -103,8 +111,8 @@ class Engine:
                 self._fallen = self._fallen or "it has ended"
                 with CancelScope(shield=True):
                     await self._close()
-        if self._late:
-            raise DrainTimeout(self.patience, self._left)
+        if self._late and (self.left or not self.started.is_set()):
+            raise DrainTimeout(self.patience, self.left)
 
     def _measure(self, provider: "MeterProvider") -> None:
         from engine.telemetry.metrics import Metrics  # here, as most tests and many programs go without
@@ -112,9 +120,10 @@ class Engine:
         Metrics(provider, [(each.graph.name, list(each.stages.values())) for each in self.assemblies], self.health)
 
     async def _supervise(self, burst: bool) -> None:
-        children = [Child(each.graph.name, each.supervisor.run, each.supervisor.stop) for each in self.assemblies]
+        supervisors = [each.supervisor for each in self.assemblies]
+        children = [Child(each.name, each.run, each.stop, cut=each.cut) for each in supervisors]
         # A topology that gave up is not restarted here: the process ends, and the machine's own supervisor decides.
-        self._root = Supervisor("engine", children, Supervision(intensity=0), self.clock, logger)
+        self._root = Supervisor("engine", children, Supervision(intensity=0), self.clock, logger, side_by_side=True)
         gave_up: IntensityExceeded | None = None
         async with create_task_group() as tasks:
             tasks.start_soon(self.clock.run)
@@ -127,6 +136,8 @@ class Engine:
             except IntensityExceeded as error:
                 gave_up = _first(error)
                 self._fallen = str(gave_up)
+            finally:
+                self._hangs = False
             tasks.cancel_scope.cancel()
         if gave_up is not None:
             raise gave_up
@@ -139,13 +150,25 @@ class Engine:
             await self.started.wait()
             for running in self.running:
                 running.retries.drain(until)
+                running.mailbox.hurry()
             for assembly in self.assemblies:
                 for intake in assembly.intakes:
                     intake.stop()
             await sleep_forever()
         self._late = True
+        self.left = self.unfinished()
         assert self._root is not None
-        await self._root.stop()
+        with move_on_after(STOPPING):
+            await self._root.stop()
+        # What does not even let itself be cancelled, a thread say, must not keep what it holds from its broker.
+        with CancelScope(shield=True):
+            await self._close()
+        if self._hangs:
+            logger.error("something does not end; given back all the same: %s", "; ".join(map(str, self.left)))
+
+    def unfinished(self) -> list[Unfinished]:
+        """What has been fetched and is not finished, by stage, and what it waits for."""
+        return [each for assembly in self.assemblies for each in unfinished(assembly)]
 
     async def _drain_when_empty(self) -> None:
         await self.started.wait()
@@ -188,23 +211,21 @@ class Engine:
 
     async def _close(self) -> None:
         """Give back what is left and let go of every connection, side by side: one that hangs delays no other."""
-        async with create_task_group() as tasks:
-            for assembly in self.assemblies:
-                for name, running in assembly.stages.items():
-                    for ledger in running.ledgers:
-                        tasks.start_soon(self._close_source, name, ledger)
-        async with create_task_group() as tasks:
-            for assembly in self.assemblies:
-                for sink in assembly.sinks:
-                    tasks.start_soon(_closed, sink.close, sink.destination)
-
-    async def _close_source(self, stage: str, ledger: Ledger) -> None:
-        left = len(ledger.open)
-        if left:
-            self._left[stage] = self._left.get(stage, 0) + left
-        with move_on_after(CLOSING):
-            await ledger.give_back()
-        await _closed(ledger.source.close, ledger.name)
+        async with self._closed:
+            if self._all_closed:
+                return
+            self._all_closed = True
+            now = self.unfinished()
+            waited = {each.stage: each for each in self.left}
+            self.left = [replace(each, waiting=waited.get(each.stage, each).waiting) for each in now]
+            if self.left and not self._late:
+                logger.warning("given back to their brokers, unfinished: %s", "; ".join(map(str, self.left)))
+            async with create_task_group() as tasks:
+                for assembly in self.assemblies:
+                    for ledger in assembly.ledgers:
+                        tasks.start_soon(given_back, ledger)
+                    for sink in assembly.sinks:
+                        tasks.start_soon(closed, sink.close, sink.destination)
 
     @property
     def running(self) -> Sequence[Running]:
@@ -260,23 +281,6 @@ def _first(error: IntensityExceeded) -> IntensityExceeded:
     while isinstance(error.__cause__, IntensityExceeded):
         error = error.__cause__
     return error
-
-
-@asynccontextmanager
-async def _entered(lifespan: Lifespan, context: dict[str, Any]) -> AsyncIterator[None]:
-    run: Callable[[dict[str, Any]], Any] = asynccontextmanager(lifespan)
-    async with run(context):
-        yield
-
-
-async def _closed(close: Callable[[], Awaitable[None]], name: str) -> None:
-    with move_on_after(CLOSING) as patience:
-        try:
-            await close()
-        except Exception as error:
-            logger.warning("closing %s: %r", name, error)
-    if patience.cancelled_caught:
-        logger.warning("closing %s took longer than %g s", name, CLOSING)
 
 
 def _check_context(graph: Graph, context: dict[str, Any]) -> None:

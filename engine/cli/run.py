@@ -21,7 +21,7 @@ from engine.settings import read
 from engine.telemetry import logs
 
 logger = logging.getLogger("headrace")
-LAST = 15.0
+LAST = 20.0
 """Seconds after a drain's time for stopping what is left, and for closing sources and sinks."""
 
 
@@ -87,7 +87,7 @@ async def _until_drained(engine: Engine, burst: bool, require_healthy: float | N
         sources = sum(len(stage.sources) for stage in graph.stages)
         logger.info("starting", extra={"topology": graph.name, "stages": len(graph.stages), "sources": sources})
     code = Code.DONE
-    with on_signals(partial(_drain, engine), engine.patience + LAST):
+    with on_signals(partial(_drain, engine), engine.patience + LAST, partial(_left, engine)):
         async with anyio.create_task_group() as tasks:
             if in_foreground():
                 tasks.start_soon(show_status, engine)
@@ -126,6 +126,12 @@ async def _run(engine: Engine, burst: bool, require_healthy: float | None) -> No
 def _drain(engine: Engine, signal: str) -> None:
     logger.info("%s: once more, and it ends at once", signal)
     engine.drain()
+
+
+def _left(engine: Engine) -> str:
+    """What an engine that ends at once leaves unfinished: nothing of it was acknowledged."""
+    left = engine.left or engine.unfinished()
+    return f"unfinished, and not acknowledged: {'; '.join(map(str, left))}" if left else ""
 
 
 def _log_outcome(engine: Engine) -> None:

@@ -13,15 +13,17 @@ SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 @contextmanager
-def on_signals(first: Callable[[str], object], within: float) -> Iterator[None]:
+def on_signals(
+    first: Callable[[str], object], within: float, last_words: Callable[[], str] = lambda: ""
+) -> Iterator[None]:
     """Within the block, call `first` in the running event loop at the first signal; end the process at the second.
 
     The process also ends, with 1, when it has not by itself `within` seconds after the first. Both hold even where a
-    handler never lets the event loop have its turn.
+    handler never lets the event loop have its turn. `last_words`, which must not wait, adds to what is said then.
     """
     loop = asyncio.get_running_loop()
     seen = 0
-    patience = threading.Timer(within, _cut_off, (within,))
+    patience = threading.Timer(within, _cut_off, (within, last_words))
     patience.daemon = True
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -29,7 +31,7 @@ def on_signals(first: Callable[[str], object], within: float) -> Iterator[None]:
         seen += 1
         name = signal.Signals(number).name
         if seen > 1:
-            _end(f"{name} again: ended at once, without a drain", 128 + number)
+            _end(f"{name} again: ended at once, without a drain", last_words, 128 + number)
         patience.start()
         loop.call_soon_threadsafe(first, name)
 
@@ -42,12 +44,17 @@ def on_signals(first: Callable[[str], object], within: float) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _cut_off(seconds: float) -> None:
-    _end(f"not ended {seconds:g} s after it was told to: something neither returns nor lets itself be cancelled", 1)
+def _cut_off(seconds: float, last_words: Callable[[], str]) -> None:
+    why = f"not ended {seconds:g} s after it was told to: something neither returns nor lets itself be cancelled"
+    _end(why, last_words, 1)
 
 
-def _end(why: str, code: int) -> None:
+def _end(why: str, last_words: Callable[[], str], code: int) -> None:
     # Not through sys.stderr: the signal may have come in the middle of a write to it.
     shown = "\x1b[?25h" if os.isatty(2) else ""  # a status line had hidden the cursor
-    os.write(2, f"{shown}headrace: {why}\n".encode())
+    try:
+        more = last_words()
+    except Exception:  # it looks at what was in the middle of a change
+        more = ""
+    os.write(2, f"{shown}headrace: {why}{'; ' if more else ''}{more}\n".encode())
     os._exit(code)

@@ -13,6 +13,7 @@ from actors import (
     HeadraceError,
     PublishError,
     TopologyError,
+    Unfinished,
 )
 from actors import errors as module
 
@@ -49,10 +50,14 @@ def test_a_refusal_names_what_was_refused():
 
 
 def test_a_drain_that_took_too_long_says_what_is_left():
-    assert str(DrainTimeout(25, {"check": 3, "load": 1})) == (
-        "not drained within 25 s; given back to their brokers: check 3, load 1"
+    left = [Unfinished("check", 3, 31.04, ("2 in its handler", "1 in its mailbox")), Unfinished("load", 1, 0.25)]
+    error = DrainTimeout(25, left)
+    assert error.left == {"check": 3, "load": 1}
+    assert str(error) == (
+        "not drained within 25 s; given back to their brokers: "
+        "check 3 (oldest 31.0 s: 2 in its handler, 1 in its mailbox); load 1 (oldest 0.2 s)"
     )
-    assert str(DrainTimeout(2.5, {})).endswith("given back to their brokers: nothing")
+    assert str(DrainTimeout(2.5)).endswith("given back to their brokers: nothing")
 
 
 def test_a_broker_out_of_reach_is_no_refusal():

@@ -4,7 +4,8 @@ from collections import defaultdict
 from logging import ERROR
 
 import pytest
-from anyio import CancelScope, Event, create_task_group
+from anyio import CancelScope, Event, create_task_group, move_on_after
+from anyio.lowlevel import checkpoint
 
 from actors import Child, IntensityExceeded, State, Supervision, SupervisionError, Supervisor, VirtualClock
 from tests.actors.fakes import logger, quiet, running
@@ -600,7 +601,7 @@ def nest(play: Play, names: str, within: float = 5.0, **options) -> tuple[Superv
         play.over([play.child(f"{name}{at}", **options) for at in (1, 2)], Supervision(intensity=0), name)
         for name in names
     ]
-    return play.over([Child(each.name, each.run, each.stop, within) for each in inner]), inner
+    return play.over([Child(each.name, each.run, each.stop, within, each.cut) for each in inner]), inner
 
 
 async def test_nested_supervisors_start_and_stop_depth_first(play):
@@ -624,8 +625,9 @@ async def test_a_nested_supervisor_that_gives_up_is_started_anew(play):
         assert states(inner[0]) == ["running", "running"]
 
 
-async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play, caplog):
-    outer, _ = nest(play, "ab", within=0.02, stop_within=600)
+@pytest.mark.parametrize("asked", [{}, {"stop": Event().wait}], ids=["cancelled", "asked"])
+async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play, caplog, asked):
+    outer, _ = nest(play, "ab", within=0.02, stop_within=600, **asked)
     for name in ("b1", "b2"):
         play.deaf[name] = Event()
     async with create_task_group() as tasks:
@@ -637,6 +639,72 @@ async def test_the_time_of_a_nested_supervisor_bounds_that_of_its_children(play,
         assert "b did not stop within 0.02 s" in caplog.text
         for name in ("b1", "b2"):
             play.deaf[name].set()
+
+
+async def test_time_that_is_over_is_over_on_every_level_below(play):
+    middle, _ = nest(play, "ab", within=600, stop_within=600, stop=Event().wait)
+    top = play.over([play.child("first"), Child("middle", middle.run, middle.stop, 0.02, middle.cut)])
+    async with create_task_group() as tasks:
+        tasks.start_soon(top.run)
+        await quiet()
+        play.so_far()
+        await top.stop()
+        stopped = play.so_far()
+        assert sorted(stopped[:-1]) == ["a1 stops", "a2 stops", "b1 stops", "b2 stops"]
+        assert stopped[-1] == "first stops"
+    assert states(top) == ["stopped", "stopped"]
+
+
+async def test_whoever_has_no_more_time_to_stop_it_has_all_children_cancelled_at_once(play):
+    supervisor = play.supervisor("abc", stop=Event().wait, stop_within=600)
+    play.deaf["b"] = Event()
+    async with create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await quiet()
+        play.so_far()
+        with move_on_after(0.02):
+            await supervisor.stop()
+        await quiet()
+        assert sorted(play.so_far()) == ["a stops", "c stops"]
+        play.deaf["b"].set()
+    assert states(supervisor) == ["stopped"] * 3
+
+
+async def test_one_that_gives_up_while_it_is_stopped_is_bounded_as_well(play):
+    inner = play.supervisor("ab", Supervision(intensity=0), "inner", stop=Event().wait, stop_within=600)
+    outer = play.over([Child("inner", inner.run, inner.stop, 0.02, inner.cut)])
+    async with create_task_group() as tasks:
+        tasks.start_soon(outer.run)
+        await quiet()
+        play.crash("a")
+        await quiet()
+        assert states(inner) == ["crashed", "stopping"]
+        await outer.stop()
+    assert states(inner) == ["stopped", "stopped"]
+
+
+async def test_children_that_do_not_need_one_another_are_stopped_side_by_side(play):
+    asked, all_asked = [], Event()
+
+    async def stop():
+        asked.append(True)
+        if len(asked) == 3:
+            all_asked.set()
+        await all_asked.wait()
+
+    children = [play.child(name, stop=stop, stop_within=600) for name in "abc"]
+    for name in "abc":
+        play.deaf[name] = all_asked
+    supervisor = Supervisor("top", children, PATIENT, play.clock, logger, side_by_side=True)
+    async with create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await quiet()
+        tasks.start_soon(supervisor.stop)
+        await quiet()
+        assert len(asked) == 3
+        for name in "abc":
+            play.end(name)
+    assert len(asked) == 3
 
 
 async def test_cancellation_reaches_the_nested_in_order(play):
@@ -694,6 +762,31 @@ async def test_children_that_leave_are_forgotten_once_they_are_done(play):
         await quiet()
         supervisor.prune(set())
         assert [child.name for child in supervisor.children] == ["a"]
+
+
+async def test_a_child_that_leaves_and_was_only_stopped_is_kept_for_the_next_run(play):
+    supervisor = play.supervisor("ab")
+    async with running(supervisor.run):
+        pass
+    supervisor.prune(set(supervisor.children))
+    assert len(supervisor.children) == 2
+
+
+@pytest.mark.parametrize("turns", range(12))
+async def test_children_may_be_added_at_any_turn_of_its_end(play, turns):
+    async def short(started):
+        started()
+
+    supervisor = play.supervisor("a")
+    async with create_task_group() as tasks:
+        tasks.start_soon(supervisor.run)
+        await quiet()
+        play.end("a")
+        for _ in range(turns):
+            await checkpoint()
+            tasks.start_soon(supervisor.add, Child("late", short))
+    await supervisor.run()
+    assert {child.life.state for child in supervisor.children} <= {State.DONE, State.STOPPED}
 
 
 async def test_says_how_its_children_are(play):

@@ -210,7 +210,7 @@ def test_completion_knows_the_commands(shell: str, process: Command) -> None:
         (TopologyError("wrong", remedy="right", place="here:1"), 78),
         (IntensityExceeded("root", "child", 3, 5.0), 70),
         (BrokerUnavailable("away: start it"), 69),
-        (DrainTimeout(1.0, {"check": 2}), 1),
+        (DrainTimeout(1.0), 1),
         (ExceptionGroup("several", [ExceptionGroup("one", [BrokerUnavailable("away: start it")])]), 69),
         (KeyboardInterrupt(), 130),
         (SystemExit(7), 7),
