@@ -31,7 +31,7 @@ from actors.message import NOWHERE, Headers, Message, Origin, delivered
 from actors.outbox import Outbox, Outlet
 from actors.outcomes import BatchError, Crash, Drop, HandlerOutcome, Reject, RetryAfter
 from actors.pool import Pool
-from actors.ports import Broker, Capabilities, Endpoint, Sink, Source
+from actors.ports import Broker, Capabilities, Described, Description, Endpoint, Server, Sink, Source
 from actors.publisher import PublishWorker
 from actors.receipt import Failure, Outcome, Receipt, join
 from actors.restarts import Restarts, Strategy, Supervision, affected
@@ -62,6 +62,8 @@ __all__ = [
     "Counts",
     "Crash",
     "DecodeError",
+    "Described",
+    "Description",
     "DrainTimeout",
     "Drop",
     "Endpoint",
@@ -96,6 +98,7 @@ __all__ = [
     "RetryAfter",
     "RoutingError",
     "Send",
+    "Server",
     "SettlementError",
     "Sink",
     "Sizer",

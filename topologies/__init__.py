@@ -5,6 +5,7 @@ Knows actors and pydantic, and no broker.
 
 from logging import Logger
 
+from topologies.asyncapi import asyncapi
 from topologies.codec import Codec, codec, encode, encoder_of, guess, refusal, unpublishable
 from topologies.declare import Publisher, PublisherOptions, StageOptions
 from topologies.draw import Format, draw
@@ -38,6 +39,7 @@ __all__ = [
     "Template",
     "Topology",
     "Workers",
+    "asyncapi",
     "codec",
     "draw",
     "encode",

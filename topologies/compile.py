@@ -66,6 +66,7 @@ def _publisher(node: Node, settings: Settings, upstream: list[Handler]) -> Stage
         raise node.where.error(
             f"its destination cannot be read: {error}", "write {field}, or {{ and }} for braces that stay"
         ) from None
+    key = node.declared.options.get("key")
     check_fields(destination.fields, upstream, node.where, f"destination {endpoint.name!r}")
     return Stage(
         name=node.name,
@@ -75,7 +76,8 @@ def _publisher(node: Node, settings: Settings, upstream: list[Handler]) -> Stage
         upstream=tuple(other.name for other in node.upstream),
         endpoint=endpoint,
         destination=destination,
-        key=published_key(node.declared.options.get("key"), upstream, node.where),
+        key=published_key(key, upstream, node.where),
+        key_field=key if isinstance(key, str) else "",
     )
 
 

@@ -49,6 +49,8 @@ class Stage:
     """Of subscribers and routers with `key=`: what order is kept by."""
     key: Callable[[Message], str | bytes | None] | None = None
     """Of publishers with `key=`: the key that a message is published with."""
+    key_field: str = ""
+    """Of publishers whose key is a field of the body: its path."""
     targets: Mapping[Hashable, str] = field(default_factory=dict)
     """Of routers: what a handler may return, to the name of the stage meant."""
     description: str = ""

@@ -14,6 +14,7 @@ from typing import (
     get_type_hints,
     is_typeddict,
 )
+from weakref import WeakKeyDictionary
 
 from typing_extensions import TypedDict
 
@@ -105,7 +106,13 @@ def modern(hint: Any, inside: tuple[Any, ...] = ()) -> Any:
     return hint.copy_with(renewed) if hasattr(hint, "copy_with") else get_origin(hint)[renewed]
 
 
+_renewed: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""One for each, so that a dictionary within two others stays one type."""
+
+
 def _typed_dict(hint: Any, inside: tuple[Any, ...]) -> Any:
+    if hint in _renewed:
+        return _renewed[hint]
     if hint in inside:
         raise TypeError(f"{hint.__name__} holds itself: take TypedDict from typing_extensions for it")
     fields = {}
@@ -113,4 +120,6 @@ def _typed_dict(hint: Any, inside: tuple[Any, ...]) -> Any:
         wanted = get_args(field)[0] if get_origin(field) in (Required, NotRequired) else field
         needed = Required if name in hint.__required_keys__ else NotRequired
         fields[name] = needed[modern(wanted, (*inside, hint))]
-    return TypedDict(hint.__name__, fields)  # type: ignore[operator]
+    made = _renewed[hint] = TypedDict(hint.__name__, fields)  # type: ignore[operator]
+    made.__doc__, made.__module__, made.__qualname__ = hint.__doc__, hint.__module__, hint.__qualname__
+    return made

@@ -71,10 +71,10 @@ class Outline:
 
     def as_json(self) -> dict[str, Any]:
         """Made of what JSON knows; `version` comes first and says what to expect of the rest."""
-        plain = asdict(self)
-        for endpoint in plain["endpoints"]:
-            endpoint["options"] = {name: _plain(value) for name, value in endpoint["options"].items()}
-        return {"version": VERSION, **plain}
+        made = asdict(self)
+        for endpoint in made["endpoints"]:
+            endpoint["options"] = {name: plain(value) for name, value in endpoint["options"].items()}
+        return {"version": VERSION, **made}
 
 
 def outline(graph: Graph) -> Outline:
@@ -139,13 +139,14 @@ def _workers(workers: int | tuple[int, int] | Literal["auto"]) -> str:
     return f"{workers} workers" if workers != 1 else "1 worker"
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
+    """An option's value made of what JSON knows; text of anything else."""
     if value is None or isinstance(value, str | int | float | bool):
         return value
     if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
+        return {str(key): plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):
-        return [_plain(item) for item in value]
+        return [plain(item) for item in value]
     return str(value)
 
 

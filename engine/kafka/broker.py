@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import uuid4
 
-from actors import BrokerError, Capabilities, Sink, Source, TopologyError
+from actors import BrokerError, Capabilities, Description, Sink, Source, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
+from engine.kafka.described import describe
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
 
@@ -112,6 +113,10 @@ class KafkaTopic(Reachable):
             "replication": self.replication,
         }
         return {name: value for name, value in declared.items() if value is not None}
+
+    def describe(self, group: str | None) -> Description:
+        """The topic as AsyncAPI has it."""
+        return describe(self.broker.options, self._place, None if group is None else self.group or group)
 
     @property
     def sink_kind(self) -> Hashable:

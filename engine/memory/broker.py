@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from uuid import uuid4
 
-from actors import Capabilities, Message
+from actors import Capabilities, Description, Message, Server
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.memory.log import LogStatistics
 from engine.memory.ports import MemorySink, MemorySource
@@ -115,6 +115,11 @@ class MemoryTopic(Reachable):
         """What was declared beside the name."""
         declared = {"group": self.group, "capacity": self.capacity}
         return {name: value for name, value in declared.items() if value is not None}
+
+    def describe(self, group: str | None) -> Description:
+        """The topic, for documents."""
+        server = Server(self.broker.name, "memory")
+        return Description(server, "topic", self.name, reply_to="reply_to", correlation_id="correlation_id")
 
     @property
     def sink_kind(self) -> Hashable:

@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 from uuid import uuid4
 
-from actors import Capabilities, TopologyError
+from actors import Capabilities, Description, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.nats.core import SubjectSink, SubjectSource
 from engine.nats.declare import Place, Reader, Start, durable_name
+from engine.nats.described import describe_stream, describe_subject
 from engine.nats.jetstream import StreamSource
 from engine.nats.options import Target
 from engine.nats.sink import StreamSink
@@ -124,6 +125,11 @@ class NatsStream(_Endpoint):
         """What it can do."""
         return STREAM
 
+    def describe(self, group: str | None) -> Description:
+        """The subject as AsyncAPI has it; streams and consumers are more than its bindings know."""
+        consumer = self._consumer(group) if group is not None else ""
+        return describe_stream(self.broker.target, self.place, consumer)
+
     @property
     def sink_kind(self) -> Hashable:
         """A sink serves one subject of one stream: it sees to it that there is a stream for it."""
@@ -137,9 +143,11 @@ class NatsStream(_Endpoint):
     def source(self, group: str, bound: int = 256) -> StreamSource:
         """A new source, by the consumer that the endpoint names or else by one for this group."""
         wanted = self.name if self.named else None
-        name = self.durable or durable_name(group, wanted or "")
-        reader = Reader(name, wanted, self.start, max(LEAST, 4 * bound))
+        reader = Reader(self._consumer(group), wanted, self.start, max(LEAST, 4 * bound))
         return StreamSource(self.broker.target, self.place, reader)
+
+    def _consumer(self, group: str) -> str:
+        return self.durable or durable_name(group, self.name if self.named else "")
 
     def sink(self) -> StreamSink:
         """A new sink."""
@@ -164,6 +172,10 @@ class NatsSubject(_Endpoint):
         """What it can do."""
         return INBOXES if self._own else CORE
 
+    def describe(self, group: str | None) -> Description:
+        """The subject as AsyncAPI has it."""
+        return describe_subject(self.broker.target, self.name, "" if group is None else self._queue_of(group))
+
     @property
     def _own(self) -> bool:
         return self.name.startswith(self.broker.inboxes)
@@ -175,8 +187,10 @@ class NatsSubject(_Endpoint):
 
     def source(self, group: str, bound: int = 256) -> SubjectSource:
         """A new source, for the queue that the endpoint names or else for this group."""
-        queue = "_".join((group if self.queue is None else self.queue).split())
-        return SubjectSource(self.broker.target, self.name, queue, own=self._own)
+        return SubjectSource(self.broker.target, self.name, self._queue_of(group), own=self._own)
+
+    def _queue_of(self, group: str) -> str:
+        return "_".join((group if self.queue is None else self.queue).split())
 
     def sink(self) -> SubjectSink:
         """A new sink for this and any other subject."""

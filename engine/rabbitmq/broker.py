@@ -8,7 +8,7 @@ from typing import Any, Literal
 from uuid import uuid4
 from weakref import WeakKeyDictionary
 
-from actors import Capabilities, TopologyError
+from actors import Capabilities, Description, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.rabbitmq.declare import (
     Binding,
@@ -19,6 +19,7 @@ from engine.rabbitmq.declare import (
     declare_exchange,
     declare_queue,
 )
+from engine.rabbitmq.described import describe_exchange, describe_queue
 from engine.rabbitmq.messages import Publishing
 from engine.rabbitmq.options import RabbitMQOptions
 from engine.rabbitmq.shared import Shared
@@ -181,6 +182,10 @@ class RabbitQueue(Reachable):
         bound = [f"{each.exchange.name}/{each.routing_key}" for each in self.spec.bind]
         return _declared(self.spec) | _declared(self.manner) | ({"bind": bound} if bound else {})
 
+    def describe(self, group: str | None) -> Description:
+        """The queue as AsyncAPI has it."""
+        return describe_queue(self.broker._options, self.name, self.spec, None if group is not None else self.manner)
+
     @property
     def sink_kind(self) -> Hashable:
         """One sink serves all queues with the same options."""
@@ -241,6 +246,13 @@ class RabbitExchange(Reachable):
         own = {name: value for name, value in (("group", self.group), ("match", self.match)) if value}
         return _declared(self.spec) | _declared(self.manner) | own
 
+    def describe(self, group: str | None) -> Description:
+        """The exchange as AsyncAPI has it."""
+        reading = group is not None
+        key = self.routing_key or (_BOUND_BY.get(self.spec.type) if reading else None) or None
+        queue = self._queue_of(group) if group is not None else ""
+        return describe_exchange(self.broker._options, self.spec, key, queue, None if reading else self.manner)
+
     @property
     def sink_kind(self) -> Hashable:
         """One sink serves all routing keys."""
@@ -259,9 +271,11 @@ class RabbitExchange(Reachable):
 
     def source(self, group: str, bound: int = 256) -> RabbitSource:
         """A new source: of the queue `{group}.{exchange}`, or of the one that the endpoint's `group` names."""
-        queue = self.group or f"{group}.{self.spec.name}"
         spec = QueueSpec(bind=(self.binding(),))
-        return RabbitSource(self.broker.reading, self, queue, spec, bound, self._source_of)
+        return RabbitSource(self.broker.reading, self, self._queue_of(group), spec, bound, self._source_of)
+
+    def _queue_of(self, group: str) -> str:
+        return self.group or f"{group}.{self.spec.name}"
 
     def _source_of(self, exchange: str, routing_key: str) -> str:
         if not exchange:

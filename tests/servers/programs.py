@@ -1,4 +1,4 @@
-"""Where the servers' programs are on this machine, and what to do about one that is not."""
+"""Where the programs that the tests need are on this machine, and what to do about one that is not."""
 
 import os
 import shutil
@@ -6,6 +6,8 @@ import sys
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.1"
+ASYNCAPI_VERSION = "3.6.3"
+"""Of `@asyncapi/parser`, which brings the JSON schemas of `@asyncapi/specs`."""
 
 
 class Missing(Exception):
@@ -71,6 +73,36 @@ def maven() -> Path:
     )
 
 
+def node() -> Path:
+    """Return Node.js, which runs AsyncAPI's own parser."""
+    return _first(
+        "Node.js",
+        shutil.which("node"),
+        remedy="Debian and Ubuntu: `sudo apt-get install nodejs`. macOS: `brew install node`.",
+    )
+
+
+def npm() -> Path:
+    """Return npm, which fetches AsyncAPI's parser."""
+    return _first(
+        "npm", shutil.which("npm"), remedy="Debian and Ubuntu: `sudo apt-get install npm`. macOS: `brew install node`."
+    )
+
+
+def asyncapi() -> Path:
+    """Return the folder of the packages `@asyncapi/parser` and `@asyncapi/specs`."""
+    return _first(
+        f"@asyncapi/parser {ASYNCAPI_VERSION}",
+        asyncapi_folder() / "node_modules" / "@asyncapi",
+        remedy=f"`make test` fetches it from npm into {asyncapi_folder()}.",
+    )
+
+
+def asyncapi_folder() -> Path:
+    """Return where AsyncAPI's parser is kept from one run to the next."""
+    return _cache() / f"asyncapi-{ASYNCAPI_VERSION}"
+
+
 def kafka() -> Path:
     """Return the folder with Kafka's jars (`libs`) and its formatted, empty data folder (`formatted`)."""
     folder = kafka_folder()
@@ -83,8 +115,11 @@ def kafka() -> Path:
 
 def kafka_folder() -> Path:
     """Return where Kafka is kept from one run to the next."""
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "headrace" / f"kafka-{KAFKA_VERSION}"
+    return _cache() / f"kafka-{KAFKA_VERSION}"
+
+
+def _cache() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "headrace"
 
 
 def _rabbitmq(program: str) -> Path:
