@@ -27,8 +27,8 @@ def measure_process(meter: Meter) -> None:
     )
     for name, unit, told, read in (
         ("process.memory.usage", "By", "Memory that it has in use.", lambda: process.memory_info().rss),
-        ("process.thread.count", "{thread}", "Threads that it has.", process.num_threads),
-        ("process.unix.file_descriptor.count", "{file_descriptor}", "Files and sockets that it has open.", _files),
+        ("process.threads", "{thread}", "Threads that it has.", process.num_threads),
+        ("process.open_fds", "{file_descriptor}", "Files and sockets that it has open.", _files),
     ):
         meter.create_observable_gauge(name, [_reading(read)], unit, told)
 

@@ -8,6 +8,7 @@ from tests.servers.fleet import Fleet
 from tests.servers.kafka import Kafka
 from tests.servers.nats import Nats
 from tests.servers.process import Server
+from tests.servers.prometheus import Prometheus
 from tests.servers.rabbitmq import RabbitMQ
 from tests.servers.redis import Redis
 from tests.servers.site import Site
@@ -42,6 +43,12 @@ def rabbitmq_server(servers: Site) -> RabbitMQ:
 def kafka_server(servers: Site) -> Kafka:
     """A running Kafka, shared by the session."""
     return servers.get(Kafka)
+
+
+@pytest.fixture
+def prometheus_server(servers: Site) -> Prometheus:
+    """A running Prometheus, shared by the session; tell it by `watch` what to scrape."""
+    return servers.get(Prometheus)
 
 
 @pytest.hookimpl(wrapper=True)

@@ -1,7 +1,7 @@
 """Installs the servers that the tests run against, each once: `python -m tests.servers.install`.
 
-Redis and RabbitMQ come from Debian's packages, NATS from PyPI with the tests' other tools, Kafka from Maven Central
-into a cache folder, as AsyncAPI's parser from npm does. No service is started or touched: the tests start servers of
+Redis, RabbitMQ and Prometheus come from Debian's packages, NATS from PyPI with the tests' other tools, Kafka from Maven
+Central and AsyncAPI's parser from npm into a cache folder. No service is started or touched: the tests start servers of
 their own.
 """
 
@@ -21,6 +21,7 @@ _PACKAGES: dict[Callable[[], Path], str] = {
     programs.rabbitmq_server: "rabbitmq-server",
     programs.java: "openjdk-17-jre-headless",
     programs.node: "nodejs",
+    programs.prometheus: "prometheus",
 }
 _POLICY = Path("/usr/sbin/policy-rc.d")
 
@@ -121,7 +122,7 @@ def services_held_back(packages: list[str]) -> Iterator[None]:
     finally:
         if ours:
             _POLICY.unlink()
-        services = [package for package in packages if package.endswith("-server")]
+        services = [package for package in packages if package.endswith(("-server", "prometheus"))]
         if services and Path("/run/systemd/system").exists():
             subprocess.run(["systemctl", "disable", "--quiet", *services], check=False)
 

@@ -64,6 +64,16 @@ def java() -> Path:
     )
 
 
+def prometheus() -> Path:
+    """Return the server of Prometheus."""
+    return _prometheus("prometheus")
+
+
+def promtool() -> Path:
+    """Return the tool that checks what Prometheus is to read."""
+    return _prometheus("promtool")
+
+
 def maven() -> Path:
     """Return Maven, which fetches Kafka from Maven Central."""
     return _first(
@@ -128,6 +138,14 @@ def _rabbitmq(program: str) -> Path:
         Path("/usr/lib/rabbitmq/bin") / program,
         shutil.which(program),
         remedy="Debian and Ubuntu: `sudo apt-get install rabbitmq-server`. macOS: `brew install rabbitmq`.",
+    )
+
+
+def _prometheus(program: str) -> Path:
+    return _first(
+        "Prometheus",
+        shutil.which(program),
+        remedy="Debian and Ubuntu: `sudo apt-get install prometheus`. macOS: `brew install prometheus`.",
     )
 
 
