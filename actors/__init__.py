@@ -8,6 +8,8 @@ from actors.backoff import Link
 from actors.batch import Batch
 from actors.clock import Clock, Timer, VirtualClock
 from actors.deadletter import DEAD_LETTER_PREFIX, dead_letter
+from actors.deduplicate import Deduplicate
+from actors.duplicates import Duplicates
 from actors.errors import (
     BrokerError,
     BrokerRefused,
@@ -31,13 +33,26 @@ from actors.message import NOWHERE, Headers, Message, Origin, delivered
 from actors.outbox import Outbox, Outlet
 from actors.outcomes import BatchError, Crash, Drop, HandlerOutcome, Reject, RetryAfter
 from actors.pool import Pool
-from actors.ports import Broker, Capabilities, Described, Description, Endpoint, Server, Sink, Source
+from actors.ports import (
+    Broker,
+    Capabilities,
+    Described,
+    Description,
+    Endpoint,
+    Remembers,
+    Seen,
+    Server,
+    Sink,
+    Source,
+)
 from actors.publisher import PublishWorker
 from actors.receipt import Failure, Outcome, Receipt, join
 from actors.restarts import Restarts, Strategy, Supervision, affected
 from actors.retries import Retries
 from actors.retry import Retry, next_try
 from actors.router import RoutingError, Send, by_result
+from actors.seen import Recent, SeenHere
+from actors.sieve import Identify, Sieve
 from actors.sizing import Sizer, Sizing
 from actors.statistics import Counts, Latency, Observer
 from actors.subscriber import to_all
@@ -62,15 +77,18 @@ __all__ = [
     "Counts",
     "Crash",
     "DecodeError",
+    "Deduplicate",
     "Described",
     "Description",
     "DrainTimeout",
     "Drop",
+    "Duplicates",
     "Endpoint",
     "Failure",
     "HandlerOutcome",
     "Headers",
     "HeadraceError",
+    "Identify",
     "Intake",
     "IntensityExceeded",
     "Lanes",
@@ -91,15 +109,20 @@ __all__ = [
     "PublishError",
     "PublishWorker",
     "Receipt",
+    "Recent",
     "Reject",
+    "Remembers",
     "Restarts",
     "Retries",
     "Retry",
     "RetryAfter",
     "RoutingError",
+    "Seen",
+    "SeenHere",
     "Send",
     "Server",
     "SettlementError",
+    "Sieve",
     "Sink",
     "Sizer",
     "Sizing",

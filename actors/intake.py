@@ -12,6 +12,7 @@ from actors.errors import DecodeError
 from actors.ledger import Ledger
 from actors.mailbox import Mailbox
 from actors.message import Message
+from actors.sieve import Sieve
 
 MOST = 1024
 """The most messages that are fetched before others get their turn, however much room there is."""
@@ -23,7 +24,7 @@ class Intake:
 
     `decode` makes a body of bytes; what it refuses is dead on arrival, for the reason that `refusal` makes of it.
     `lane` gives the key that order is kept by.
-    `max_body` is in bytes.
+    `max_body` is in bytes. A `sieve` keeps back what was done already.
     """
 
     stage: str
@@ -34,6 +35,7 @@ class Intake:
     lane: Callable[[Message], Hashable] | None = None
     max_body: int = 64 * 1024 * 1024
     on_open: Callable[[], object] = lambda: None
+    sieve: Sieve | None = None
     _hand: list[Message] = field(default_factory=list)
     _opened: bool = False
     _fetched: int = 0
@@ -49,6 +51,8 @@ class Intake:
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Fetch until stopped; then hand on what is in hand, and tell the mailbox and the ledger that it was all."""
         started()
+        if self.sieve is not None:
+            self.sieve.hand_on = self._hand_on
         if self._hand:
             await self.mailbox.put(self._hand)
         while not self._stopping:
@@ -57,7 +61,7 @@ class Intake:
                     await self._fetch()
             finally:
                 self._fetching = None
-            if self._hand:
+            while self._hand:
                 await self.mailbox.put(self._hand)
             if self._fetched >= MOST:  # a source that always has something, and a mailbox with room, never wait
                 self._fetched = 0
@@ -65,8 +69,11 @@ class Intake:
         drain = getattr(self.ledger.source, "drain", None)
         if drain is not None and self._opened:  # what such a source holds nobody would deliver again
             self._take(await drain())
-            if self._hand:
-                await self.mailbox.put(self._hand)
+        if self.sieve is not None:
+            self._hand.extend(await self.sieve.sift(last=True))
+            self.sieve.end()
+        if self._hand:
+            await self.mailbox.put(self._hand)
         self.mailbox.detach()
         self.ledger.end()
 
@@ -99,18 +106,39 @@ class Intake:
             await self._resumed.wait()
         if not self._opened:
             await self.link.insist(self.ledger.source.open)
+            if self.sieve is not None:
+                await self.sieve.duplicates.open()
             self._opened = True
             self.on_open()
         if self.ledger.behind:
             await self.ledger.keep_pace()
+        if self.sieve is not None and not await self._may_fetch(self.sieve):
+            return
         room = min(await self.mailbox.wait_for_room(), MOST)
         run = await self.link.insist(lambda: self.ledger.source.fetch(room))
         self._fetched += len(run)
         self._take(run)
+        if self.sieve is not None:
+            self._hand.extend(await self.sieve.sift())
+
+    async def _may_fetch(self, sieve: Sieve) -> bool:
+        """Wait until no more duplicates wait than should; False where something in hand has to be handed on first."""
+        if sieve.waiting:  # it was cancelled half-way
+            self._hand.extend(await sieve.sift())
+        if not self._hand:
+            await sieve.duplicates.keep_pace()
+        return not self._hand
+
+    def _hand_on(self, message: Message) -> None:
+        """Put one more into the mailbox, whatever it is waiting for."""
+        self._hand.append(message)
+        if self._fetching is not None:
+            self._fetching.cancel()
 
     def _take(self, run: list[Message]) -> None:
         self.ledger.issue(run)
-        decode, lane, most, hand = self.decode, self.lane, self.max_body, self._hand
+        decode, lane, most = self.decode, self.lane, self.max_body
+        hand: list[Message] = self._hand if self.sieve is None else []
         for message in run:
             raw = message.raw
             try:
@@ -133,6 +161,8 @@ class Intake:
                 hand.append(message)
             if message.attempt > 1:
                 self.ledger.counts.redelivered += 1
+        if self.sieve is not None:
+            self.sieve.enter(hand)
 
 
 def _keyless(error: Exception) -> DecodeError:

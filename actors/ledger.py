@@ -13,6 +13,7 @@ from anyio import Event, Lock
 from actors.backoff import Link
 from actors.clock import Clock, Timer
 from actors.deadletter import dead_letter, text
+from actors.duplicates import Duplicates
 from actors.errors import PublishError
 from actors.message import Message
 from actors.ports import Sink, Source
@@ -40,6 +41,7 @@ class Ledger:
         clock: Clock,
         logger: "Logger | LoggerAdapter[Any]",
         origin: tuple[str, str] = ("", ""),
+        duplicates: Duplicates | None = None,
     ) -> None:
         self.name = name
         self.source = source
@@ -48,6 +50,7 @@ class Ledger:
         self.logger = logger
         self.origin = origin
         """The kind of broker and the destination, told by dead letters."""
+        self.duplicates = duplicates
         self.open: dict[Receipt, None] = {}
         """What was issued and is not settled, the oldest first."""
         self.counts = Counts()
@@ -158,10 +161,12 @@ class Ledger:
         async with self._turn:
             await self._settle()
 
-    async def _settle(self) -> None:
+    async def _settle(self, last: bool = False) -> None:
         if not self._settling:
             self._settling, self._complete = self._complete, []
             self._mixed, self._not_all_done = self._not_all_done, False
+        if self.duplicates is not None:  # before the burials, which count as done and are not
+            await self.duplicates.settled(self._settling, last=last)
         returned: list[Message] = []
         if self._mixed:
             if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
@@ -252,7 +257,7 @@ class Ledger:
                 if receipt.pending > 0 or receipt.outcome is DEAD:
                     receipt.outcome, receipt.pending = RETURNED, 0
             left = sum(receipt.outcome is RETURNED for receipt in self._settling)
-            await self._settle()
+            await self._settle(last=True)
             return left
 
     def __repr__(self) -> str:

@@ -14,7 +14,8 @@ class Origin:
     """Where a message came from: shared, unchanged, by all that is made of it.
 
     `timestamp` is in seconds since the epoch, `record` the client library's own object. An adapter may hand over any
-    object with these attributes instead, and work them out only when somebody reads them.
+    object with these attributes instead, and work them out only when somebody reads them. Where `id` is no more than
+    the position at the source, such an object says so: its `named` is False.
     """
 
     __slots__ = ("correlation_id", "id", "offset", "partition", "record", "source", "timestamp")

@@ -17,7 +17,7 @@ class Capabilities:
     `ordered`: messages come in the order they were published. `groups`: several groups each get every
     message. `redelivery`: what is not acknowledged comes again (without it: at most once).
     `persistent`: survives a restart of the server. `partitioned`: order by key holds across engines.
-    `embedded`: lives in this process. `replies`: carries `reply_to`.
+    `embedded`: lives in this process. `replies`: carries `reply_to`. `ids`: carries a message's id.
     """
 
     ordered: bool = True
@@ -29,6 +29,7 @@ class Capabilities:
     delay: bool = False
     replies: bool = False
     embedded: bool = False
+    ids: bool = True
 
 
 class Source(Protocol):
@@ -85,6 +86,38 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection."""
+        ...
+
+
+class Seen(Protocol):
+    """Which messages were done within a window: written down before they are acknowledged, looked up by the run."""
+
+    async def open(self) -> None:
+        """Connect. Raises `BrokerUnavailable`; may be called again after `close`."""
+        ...
+
+    async def known(self, identities: Sequence[bytes]) -> Sequence[bool]:
+        """Whether each was kept within the window. False where that is lost: it is handled again then.
+
+        Raises `BrokerUnavailable`, after which it is called again.
+        """
+        ...
+
+    async def keep(self, identities: Sequence[bytes]) -> None:
+        """Return when it is written down that these are done. Raises as `known` does."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        ...
+
+
+@runtime_checkable
+class Remembers(Protocol):
+    """A broker that can remember for several engines, and through their restarts, what they have done."""
+
+    def seen(self, name: str, window: float, most: int) -> Seen:
+        """What was done under this name within `window` seconds, at most so many."""
         ...
 
 

@@ -39,6 +39,8 @@ class Counts:
     settled: int = 0
     returned: int = 0
     redelivered: int = 0
+    duplicates: int = 0
+    """Acknowledged without being handled: they were done already."""
     reconnects: int = 0
     asked_to_wait: int = 0
     """Times a handler raised `Retry.after`: what it calls pushes back."""

@@ -43,6 +43,7 @@ BUDGETS = {
     "ten workers": (None, 4.0),
     "order by key": ("subscriber to publisher", 0.7),
     "a router hop": ("subscriber to publisher", 0.8),
+    "without duplicates": ("subscriber to publisher", 0.8),
 }
 """At most so many times the codec alone; with a name, so many times on top of that one."""
 
@@ -110,14 +111,26 @@ def routed(memory: Memory) -> Topology:
     return topology
 
 
-def run_engine(make: Callable[[Memory], Topology], count: int) -> float:
+def deduplicated(memory: Memory) -> Topology:
+    """The same, each message looked up by its id, and written down."""
+    topology = Topology("deduplicated")
+
+    @topology.publisher(memory.topic("out"))
+    @topology.subscriber(memory.topic("in"), deduplicate=True)
+    async def handle(order: Order) -> Order:
+        return order
+
+    return topology
+
+
+def run_engine(make: Callable[[Memory], Topology], count: int, ids: bool = False) -> float:
     """Seconds a message through a topology, from a full topic to the last one acknowledged."""
     memory = Memory(capacity=count)
     topology = make(memory)
 
     async def main() -> float:
         async with memory:
-            await fill(memory, count)
+            await fill(memory, count, ids)
             gc.collect()
             began = perf_counter()
             await Engine(topology.graph()).run(burst=True)
@@ -130,14 +143,15 @@ def run_engine(make: Callable[[Memory], Topology], count: int) -> float:
     return seconds / count
 
 
-async def fill(memory: Memory, count: int) -> None:
+async def fill(memory: Memory, count: int, ids: bool = False) -> None:
     """Put that many messages into the topic, as fast as a sink can."""
     from actors import Message
 
     sink = memory.topic("in").sink()
     await sink.open()
     for start in range(0, count, 1000):
-        run = [Message(raw=BODY) for _ in range(min(1000, count - start))]
+        numbers = range(start, min(start + 1000, count))
+        run = [Message(raw=BODY, id=str(number)) if ids else Message(raw=BODY) for number in numbers]
         for message in run:
             message.destination = "in"
         await sink.publish(run)
@@ -149,6 +163,7 @@ CONTENDERS: dict[str, Callable[[int], float]] = {
     "ten workers": lambda count: run_engine(lambda memory: plain(memory, workers=10), count),
     "order by key": lambda count: run_engine(keyed, count),
     "a router hop": lambda count: run_engine(routed, count),
+    "without duplicates": lambda count: run_engine(deduplicated, count, ids=True),
 }
 
 

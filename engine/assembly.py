@@ -11,6 +11,8 @@ from actors import (
     Child,
     Clock,
     Counts,
+    Deduplicate,
+    Duplicates,
     Endpoint,
     Intake,
     Lanes,
@@ -23,6 +25,9 @@ from actors import (
     Pool,
     PublishWorker,
     Retries,
+    Seen,
+    SeenHere,
+    Sieve,
     Sink,
     Sizer,
     Sizing,
@@ -49,6 +54,8 @@ class Connect(Protocol):
 
     def sink(self, endpoint: Endpoint) -> Sink: ...
 
+    def seen(self, given: Deduplicate, name: str, clock: Clock) -> Seen: ...
+
 
 class ByBroker:
     """Each endpoint by its own broker."""
@@ -58,6 +65,11 @@ class ByBroker:
 
     def sink(self, endpoint: Endpoint) -> Sink:
         return endpoint.sink()
+
+    def seen(self, given: Deduplicate, name: str, clock: Clock) -> Seen:
+        if given.store is None:
+            return SeenHere(given.window, given.most, clock)
+        return given.store.seen(name, given.window, given.most)
 
 
 @dataclass(slots=True, eq=False)
@@ -72,6 +84,8 @@ class Running:
     intakes: list[Intake] = field(default_factory=list)
     ledgers: list[Ledger] = field(default_factory=list)
     links: list[Link] = field(default_factory=list)
+    duplicates: Duplicates | None = None
+    """Where it is not to handle again what was done."""
     replies: "Running | None" = None
     """Its publisher of answers, where a source of it may bring questions."""
 
@@ -176,7 +190,8 @@ class Assembly:
                 message.body = handler.decode(message.raw)
 
         retries = Retries(stage.name, mailbox, self.clock, counts, logger, settings.retry, dead_letters, renew)
-        ledgers, intakes = self._sources(stage, dead_letters)
+        duplicates = self._duplicates(stage)
+        ledgers, intakes = self._sources(stage, dead_letters, duplicates)
         outlets = self._outlets(stage)
         replies = self._replies(stage, ledgers)
         if replies is not None:
@@ -205,8 +220,16 @@ class Assembly:
             )
 
         pool = self._pool(stage, make, mailbox, [outlet.mailbox for outlet in outlets])
-        links = [ledger.link for ledger in ledgers]
-        return Running(stage, mailbox, pool, retries, counts, intakes, ledgers, links, replies)
+        links = [ledger.link for ledger in ledgers] + ([duplicates.link] if duplicates is not None else [])
+        return Running(stage, mailbox, pool, retries, counts, intakes, ledgers, links, duplicates, replies)
+
+    def _duplicates(self, stage: Stage) -> Duplicates | None:
+        given = stage.settings.deduplicate
+        if given is None:
+            return None
+        seen = self.connect.seen(given, f"{self.graph.name}.{stage.name}", self.clock)
+        link = Link(self.clock, self.logger(stage.name), "duplicates")
+        return Duplicates(seen, link, stage.settings.mailbox)
 
     def _outlets(self, stage: Stage) -> list[Outlet]:
         assert stage.handler is not None
@@ -221,7 +244,9 @@ class Assembly:
             for behind in self.graph.downstream(stage.name)
         ]
 
-    def _sources(self, stage: Stage, dead_letters: Sink | None) -> tuple[list[Ledger], list[Intake]]:
+    def _sources(
+        self, stage: Stage, dead_letters: Sink | None, duplicates: Duplicates | None
+    ) -> tuple[list[Ledger], list[Intake]]:
         assert stage.handler is not None
         mailbox, settings, logger = self._mailboxes[stage.name], stage.settings, self.logger(stage.name)
         codec = stage.handler.codec
@@ -237,10 +262,16 @@ class Assembly:
                 self.clock,
                 logger,
                 (endpoint.broker.system, endpoint.name),
+                duplicates,
             )
+            sieve = None
+            if duplicates is not None and stage.identities is not None:
+                sieve = Sieve(stage.name, ledger, duplicates, stage.identities(endpoint.name))
             mailbox.attach()
             ledgers.append(ledger)
-            intakes.append(Intake(stage.name, ledger, mailbox, decode, refusal, stage.lane, settings.max_body))
+            intakes.append(
+                Intake(stage.name, ledger, mailbox, decode, refusal, stage.lane, settings.max_body, sieve=sieve)
+            )
         return ledgers, intakes
 
     def reached(self, stage: Stage) -> list[str]:
@@ -255,7 +286,8 @@ class Assembly:
     def _bound(self, stage: Stage) -> int:
         """The most messages from one source that this stage and all behind it hold when everything is full."""
         settings = [self.graph.stage(name).settings for name in self.reached(stage)]
-        return sum(each.mailbox + max(min(RUN, each.mailbox), _at_work(each)) for each in settings)
+        waiting = stage.settings.mailbox if stage.settings.deduplicate is not None else 0
+        return waiting + sum(each.mailbox + max(min(RUN, each.mailbox), _at_work(each)) for each in settings)
 
     def _replies(self, stage: Stage, ledgers: list[Ledger]) -> Running | None:
         """A publisher of answers, where a source of this stage may bring questions."""

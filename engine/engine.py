@@ -226,6 +226,10 @@ class Engine:
                         tasks.start_soon(given_back, ledger)
                     for sink in assembly.sinks:
                         tasks.start_soon(closed, sink.close, sink.destination)
+            async with create_task_group() as tasks:  # not before the ledgers have written down what they settled
+                for running in self.running:
+                    if running.duplicates is not None:
+                        tasks.start_soon(closed, running.duplicates.seen.close, running.duplicates.link.what)
 
     @property
     def running(self) -> Sequence[Running]:

@@ -28,6 +28,7 @@ class StageStatus:
     settled: int
     returned: int
     redelivered: int
+    duplicates: int
     restarts: int
     connected: bool
     oldest: float | None
@@ -60,6 +61,7 @@ def status_of(topology: str, running: Running) -> StageStatus:
         settled=sum(ledger.counts.settled for ledger in ledgers),
         returned=sum(ledger.counts.returned for ledger in ledgers),
         redelivered=sum(ledger.counts.redelivered for ledger in ledgers),
+        duplicates=sum(ledger.counts.duplicates for ledger in ledgers),
         restarts=running.pool.supervisor.restarts,
         connected=all(link.connected for link in running.links),
         oldest=max(ages, default=None),

@@ -8,7 +8,19 @@ from anyio import Event, create_task_group, fail_after, sleep
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from actors import DEAD_LETTER_PREFIX, DecodeError, Endpoint, Message, Sink, Source, VirtualClock
+from actors import (
+    DEAD_LETTER_PREFIX,
+    Clock,
+    DecodeError,
+    Deduplicate,
+    Endpoint,
+    Message,
+    Seen,
+    SeenHere,
+    Sink,
+    Source,
+    VirtualClock,
+)
 from engine.engine import Engine
 from engine.memory import Memory, MemoryTopic
 from topologies import Graph, Topology, codec, guess
@@ -87,6 +99,10 @@ class Harness:
     def sink(self, endpoint: Endpoint) -> Sink:
         """The sink in memory that stands for an endpoint's."""
         return self._topic(endpoint).sink()
+
+    def seen(self, given: Deduplicate, name: str, clock: Clock) -> Seen:
+        """What was done already, in this process's memory wherever it is declared to be."""
+        return SeenHere(given.window, given.most, clock)
 
     def _topic(self, endpoint: Endpoint) -> MemoryTopic:
         group = endpoint.options.get("group")

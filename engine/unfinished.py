@@ -35,6 +35,8 @@ def _waits_in(running: Running) -> Iterator[str]:
         yield f"{len(running.retries)} for the next try"
     if len(running.mailbox):
         yield f"{len(running.mailbox)} in its mailbox"
+    if running.duplicates is not None and running.duplicates.waiting:
+        yield f"{running.duplicates.waiting} for what becomes of those they are duplicates of"
     for link in running.links:
         if link.error is not None:
             yield f"{link.what} out of reach: {str(link.error).partition(chr(10))[0][:200]}"

@@ -155,6 +155,10 @@ FED: dict[str, Fed] = {
         ],
         {"payments.graveyard": [order(1, priority="stolen"), order(4, priority="broken")]},
     ),
+    "duplicates": (
+        [("payments", order(1)), ("payments", order(2)), ("payments", order(1, total=3))],
+        {"receipts": ["ann has paid 5"] * 2},
+    ),
     "ordered": (
         [("orders", order(number)) for number in range(1, 9)],
         {"accounts": [order(number) for number in range(1, 9)]},

@@ -75,6 +75,7 @@ SHOWN = {
     "batch_metrics": ["sensor-0 metrics 125 batches", "sensor-1 metrics 124 batches", "dead: sensor-1 is 'unknown'"],
     "trace_headers": [f'{n:016x}-01 {{"sensor":"s{n}","fahrenheit":{68 + n * 1.8:.1f}' for n in range(5)],
     "payments": ["3 put back, 1 left", "done: [0, 1, 3]", "dead: the account is closed after 1 tries"],
+    "duplicates": ["booked: [('inv-1', 30.0), ('inv-2', 5.5), ('inv-3', 12.0)]", "left out: 4"],
     "model_calls": ["50 answers, at most 5 calls at once"],
     "dependencies": [
         *(

@@ -4,9 +4,10 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
+from math import inf
 from typing import Any
 
-from actors import Batch, Endpoint, Retry, Supervision
+from actors import Batch, Deduplicate, Endpoint, Retry, Supervision
 from topologies.declare import Declarations, Declared, PublisherOptions, StageOptions
 from topologies.graph import Settings
 from topologies.place import Where
@@ -47,6 +48,8 @@ def settings_of(declared: Declared, where: Where) -> Settings:
             check(name, options[name], where)
     options.pop("name", None)
     options.pop("key", None)
+    if "deduplicate" in options:
+        options["deduplicate"] = _deduplicate_of(options["deduplicate"])
     settings = Settings(**options)
     if settings.batch is not None and "mailbox" not in options:  # that of others, and room for at least one batch
         settings = replace(settings, mailbox=max(settings.mailbox, settings.batch.size))
@@ -126,6 +129,21 @@ def _key(name: str, value: Any, where: Where) -> None:
         )
 
 
+def _deduplicate(name: str, value: Any, where: Where) -> None:
+    if value is None or isinstance(value, bool | Deduplicate) or (isinstance(value, int | float) and 0 < value < inf):
+        return
+    raise where.error(
+        f"{name}={value!r:.60}: expected a Deduplicate, True, or seconds, more than 0",
+        f"write {name}=Deduplicate(window=3600)",
+    )
+
+
+def _deduplicate_of(value: Any) -> Deduplicate | None:
+    if isinstance(value, bool) or value is None:
+        return Deduplicate() if value else None
+    return value if isinstance(value, Deduplicate) else Deduplicate(window=value)
+
+
 CHECKS: Mapping[str, Callable[[str, Any, Where], None]] = {
     "max_workers": _workers,
     "mailbox": _count,
@@ -135,6 +153,7 @@ CHECKS: Mapping[str, Callable[[str, Any, Where], None]] = {
     "timeout": _seconds,
     "batch": _instance(Batch, "Batch(size=500)"),
     "max_body": _count,
+    "deduplicate": _deduplicate,
 }
 
 

@@ -7,6 +7,7 @@ from topologies.checks import check_dead_letters, check_lifespans, check_middlew
 from topologies.declare import Declarations
 from topologies.graph import Graph, Lifespan, Settings, Stage
 from topologies.handler import Handler, compile_handler
+from topologies.identities import identities_of
 from topologies.keys import check_fields, lane_of, published_key
 from topologies.resolve import Node, resolve
 from topologies.template import Template
@@ -53,6 +54,7 @@ def _stage(node: Node, handlers: dict[Node, Handler]) -> Stage:
         sources=tuple(node.sources),
         upstream=tuple(upstream.name for upstream in node.upstream),
         lane=lane_of(node.declared.options.get("key"), handler, node.where),
+        identities=identities_of(settings.deduplicate, node.sources, handler, node.where),
         targets={target: other.name for target, other in node.targets.items()},
         description=_first_line(node.declared.target),
     )

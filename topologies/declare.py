@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict, TypeVar
 
-from actors import Batch, Endpoint, Headers, Message, Retry, Send, Supervision
+from actors import Batch, Deduplicate, Endpoint, Headers, Message, Retry, Send, Supervision
 from topologies.graph import Kind, Lifespan, Workers
 from topologies.handler import Middleware
 
@@ -29,6 +29,8 @@ class StageOptions(TypedDict, total=False):
     batch: Batch | None
     max_body: int
     """Bytes; a larger body is dead on arrival."""
+    deduplicate: Deduplicate | float | bool | None
+    """What was done within a window, in seconds, is not handled again; True is an hour, by the message's id."""
 
 
 class PublisherOptions(TypedDict, total=False):

@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator, Callable, Hashable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from actors import Batch, Endpoint, Message, Retry, Supervision
+from actors import Batch, Deduplicate, Endpoint, Identify, Message, Retry, Supervision
 from topologies.handler import Handler
 from topologies.template import Template
 
@@ -24,6 +24,7 @@ class Settings:
     timeout: float | None = None
     batch: Batch | None = None
     max_body: int = 64 * 1024 * 1024
+    deduplicate: Deduplicate | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +48,8 @@ class Stage:
     """Of publishers: the endpoint's name, compiled."""
     lane: Callable[[Message], Hashable] | None = None
     """Of subscribers and routers with `key=`: what order is kept by."""
+    identities: Callable[[str], Identify] | None = None
+    """Of subscribers and routers with `deduplicate=`: of an endpoint's name, what makes two messages from it one."""
     key: Callable[[Message], str | bytes | None] | None = None
     """Of publishers with `key=`: the key that a message is published with."""
     key_field: str = ""

@@ -4,7 +4,18 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 import anyio
 
-from actors import DEAD_LETTER_PREFIX, Endpoint, Message, PublishError, Sink, Source
+from actors import (
+    DEAD_LETTER_PREFIX,
+    Clock,
+    Deduplicate,
+    Endpoint,
+    Message,
+    PublishError,
+    Seen,
+    SeenHere,
+    Sink,
+    Source,
+)
 from engine.engine import Engine
 from topologies import Graph
 
@@ -48,6 +59,10 @@ class Trial:
     def sink(self, endpoint: Endpoint) -> Sink:
         """The endpoint's own sink, watched."""
         return _Watched(endpoint.sink(), self.show)
+
+    def seen(self, given: Deduplicate, name: str, clock: Clock) -> Seen:
+        """What was done in this trial, and never before it."""
+        return SeenHere(given.window, given.most, clock)
 
 
 def is_dead(message: Message) -> bool:

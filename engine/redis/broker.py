@@ -1,7 +1,7 @@
 """`Redis`: streams with consumer groups, lists, and pub/sub channels, on redis-py."""
 
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 from uuid import uuid4
 
@@ -162,7 +162,7 @@ class RedisList(_Endpoint):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return LIST
+        return replace(LIST, ids=False) if self.plain else LIST
 
     @property
     def sink_kind(self) -> Hashable:
@@ -198,7 +198,7 @@ class RedisChannel(_Endpoint):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return CHANNEL
+        return replace(CHANNEL, ids=False) if self.plain else CHANNEL
 
     @property
     def sink_kind(self) -> Hashable:

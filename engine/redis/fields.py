@@ -33,6 +33,11 @@ class Entry(Origin):
     entry: bytes
     fields: Fields
 
+    @property
+    def named(self) -> bool:
+        """Whether somebody gave it an id; else it is the position in the stream, which is nobody else's business."""
+        return self.id is None or self.id.encode() != self.entry
+
     def __getattr__(self, name: str) -> Any:
         find = _OF_ENTRY.get(name)
         if find is None:
@@ -59,7 +64,7 @@ def fields_of(message: Message) -> list[Value]:
     if message.key is not None:
         fields += ("key", wire.text(message.key, "the key"))
     id = origin.id
-    if id is not None:
+    if id is not None and (type(origin) is not Entry or origin.named):
         fields += ("id", id if type(id) is str and id.isascii() else wire.text(id, "the id"))
     if origin.correlation_id is not None:
         fields += ("correlation-id", wire.text(origin.correlation_id, "the correlation id"))

@@ -8,6 +8,7 @@ import anyio
 import pytest
 
 from engine import closing
+from engine.assembly import ByBroker
 from headrace import Actor, Batch, DrainTimeout, Engine, Memory, Retry, Topology
 
 pytestmark = pytest.mark.anyio
@@ -132,10 +133,7 @@ async def test_a_publisher_that_hangs_is_told_of() -> None:
             stuck.set()
             await anyio.sleep_forever()
 
-    class Connect:
-        def source(self, endpoint: Any, group: str, bound: int) -> Any:
-            return endpoint.source(group, bound)
-
+    class Connect(ByBroker):
         def sink(self, endpoint: Any) -> Any:
             return Hanging() if endpoint.name == "out" else endpoint.sink()
 
