@@ -7,7 +7,7 @@ from actors.actor import Actor, Life, State
 from actors.backoff import Link
 from actors.batch import Batch
 from actors.clock import Clock, Timer, VirtualClock
-from actors.deadletter import DEAD_LETTER_PREFIX, dead_letter
+from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter
 from actors.deduplicate import Deduplicate
 from actors.duplicates import Duplicates
 from actors.errors import (
@@ -47,6 +47,7 @@ from actors.ports import (
 )
 from actors.publisher import PublishWorker
 from actors.receipt import Failure, Outcome, Receipt, join
+from actors.redact import redact
 from actors.restarts import Restarts, Strategy, Supervision, affected
 from actors.retries import Retries
 from actors.retry import Retry, next_try
@@ -60,6 +61,7 @@ from actors.supervisor import Child, Supervisor
 from actors.worker import RUN, Bound, Worker
 
 __all__ = [
+    "DEAD_LETTER_HEADERS",
     "DEAD_LETTER_PREFIX",
     "NOWHERE",
     "RUN",
@@ -143,5 +145,6 @@ __all__ = [
     "delivered",
     "join",
     "next_try",
+    "redact",
     "to_all",
 ]

@@ -6,21 +6,43 @@ from datetime import UTC, datetime
 from actors.message import Message
 from actors.ports import Sink
 from actors.receipt import Receipt
+from actors.redact import redact
 
 DEAD_LETTER_PREFIX = "headrace-"
+DEAD_LETTER_HEADERS = frozenset(
+    f"{DEAD_LETTER_PREFIX}{name}"
+    for name in (
+        "reason",
+        "error-type",
+        "traceback",
+        "stage",
+        "attempts",
+        "first-failure",
+        "last-failure",
+        "origin-broker",
+        "origin-destination",
+        "origin-partition",
+        "origin-offset",
+    )
+)
+"""What a dead letter says of itself; a message that comes with any of these loses them in its dead letter."""
 TRACEBACK_LIMIT = 4000
 """Characters of a traceback that are kept: half of them where it begins, half where it ends."""
 
 
 def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Message:
-    """The dead letter of a failed receipt: its source's message with body and key untouched."""
+    """The dead letter of a failed receipt: its source's message with body and key untouched.
+
+    Passwords in URLs, which exceptions of clients like to tell, are blanked in what it says of the error.
+    """
     message: Message = receipt.message
     failure = receipt.failure
     assert failure is not None
     error = failure.error
-    headers: dict[str, str | bytes] = dict(message.headers or {})
+    came = message.headers or {}
+    headers: dict[str, str | bytes] = {name: came[name] for name in came if name not in DEAD_LETTER_HEADERS}
     headers |= {
-        f"{DEAD_LETTER_PREFIX}reason": _line(text(error))[:500] or type(error).__name__,
+        f"{DEAD_LETTER_PREFIX}reason": _line(redact(text(error)))[:500] or type(error).__name__,
         f"{DEAD_LETTER_PREFIX}error-type": type(error).__name__,
         f"{DEAD_LETTER_PREFIX}traceback": _traceback(error),
         f"{DEAD_LETTER_PREFIX}stage": failure.stage,
@@ -61,7 +83,7 @@ def _line(words: str) -> str:
 
 def _traceback(error: BaseException) -> str:
     try:
-        words = _encodable("".join(traceback.format_exception(error)))
+        words = redact(_encodable("".join(traceback.format_exception(error))))
     except Exception as unspeakable:
         return f"it cannot be had: {type(unspeakable).__name__}"
     half = TRACEBACK_LIMIT // 2

@@ -69,7 +69,7 @@ class Retries:
         receipt = message.receipt
         # Noted on the receipt from the first failure on; it counts only if the last try fails too.
         first = receipt.failure.first if receipt.failure is not None else now
-        failure = Failure(error, self.stage, message.attempt, first, now, self.dead_letters)
+        failure = Failure(error, self.stage, message.attempt, first, max(first, now), self.dead_letters)
         delay = next_try(self.policy, message.attempt, error, random())
         if delay is not None and self._count < self.cap:
             if receipt.failure is None:

@@ -10,10 +10,13 @@ from anyio import current_effective_deadline
 
 
 @coroutine
-def watched(call: Coroutine[Any, Any, None], on_wait: Callable[[], object]) -> Generator[Any, Any, None]:
+def watched(
+    call: Coroutine[Any, Any, None], on_wait: Callable[[], object], on_close: Callable[[], object] = lambda: None
+) -> Generator[Any, Any, None]:
     """Await `call`, and call `on_wait` each time before it gives control to the event loop.
 
-    What `yield from` does (PEP 380), one step at a time. `on_wait` must not wait and must not raise.
+    What `yield from` does (PEP 380), one step at a time; `on_close` is called before `call` is closed, with which
+    a `GeneratorExit` comes up in it that nobody raised. Neither may wait or raise.
     """
     step: Callable[[Any], Any] = call.send
     value: Any = None
@@ -26,6 +29,7 @@ def watched(call: Coroutine[Any, Any, None], on_wait: Callable[[], object]) -> G
         try:
             step, value = call.send, (yield trap)
         except GeneratorExit:
+            on_close()
             call.close()
             raise
         except BaseException as error:

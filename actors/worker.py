@@ -96,12 +96,18 @@ class Worker:
         self._hands: deque[Message] = deque()
         self._handled: list[Message] = []
         self._waited = False
+        self._closed = False
         self._unhandled = 0
         """How many of the run in hand went back without having been tried."""
 
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Handle what comes until the mailbox is drained or `leave` is called."""
-        await watched(self._run(started), self._on_wait)
+        try:
+            await watched(self._run(started), self._on_wait, self._on_close)
+        except GeneratorExit as error:
+            if self._closed:
+                raise
+            raise RuntimeError(f"{self.name} raised GeneratorExit, which says that a generator was closed") from error
 
     async def _run(self, started: Callable[[], object]) -> None:
         bound = self.bind(self._emit)
@@ -164,7 +170,7 @@ class Worker:
                 except Exception as error:
                     self._failed(message, error)
                 except BaseException as error:
-                    if not_ours(error):
+                    if self._failure(error):
                         self._failed(message, error)
                         continue
                     hands.appendleft(message)
@@ -186,6 +192,13 @@ class Worker:
             self.busy_since = perf_counter()  # about when this message was begun
         if self._hands and not self.alone:
             self._put_back()
+
+    def _on_close(self) -> None:
+        self._closed = True
+
+    def _failure(self, error: BaseException) -> bool:
+        """Whether an error that is no `Exception` is the handler's, and not the end of this worker."""
+        return not self._closed if isinstance(error, GeneratorExit) else not_ours(error)
 
     def _pace(self, seconds: float, handled: int) -> None:
         self.busy_since = None
@@ -282,7 +295,7 @@ class Worker:
             crash = error if isinstance(error, Crash | SystemExit) else None
         except BaseException as error:
             joint.receipt.acknowledge()
-            if not not_ours(error):
+            if not self._failure(error):
                 self.mailbox.put_back(run)
                 self.busy_since = None
                 raise

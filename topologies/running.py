@@ -39,7 +39,10 @@ def threaded(call: Call, limiter: CapacityLimiter) -> Run:
     """Call it in a worker thread. That cannot be interrupted: cancelling waits until it returns."""
 
     def boxed(given: Any) -> tuple[Any]:
-        return (call(given),)
+        try:
+            return (call(given),)
+        except _ENDS as error:
+            raise _failed(error) from error
 
     async def run(given: Any) -> Any:
         # A `def` that wraps an `async def` gives a coroutine; in a box, because trio lets none out of a thread.
@@ -86,7 +89,21 @@ def _generator(call: Call, emit: Emit, limiter: CapacityLimiter) -> Run:
                 from_thread.check_cancelled()
                 from_thread.run(hand_over, given, item)
 
+    def contained(given: Any) -> None:
+        try:
+            exhaust(given)
+        except GeneratorExit as error:
+            raise _failed(error) from error
+
     async def run(given: Any) -> None:
-        await run_sync(exhaust, given, limiter=limiter)
+        await run_sync(contained, given, limiter=limiter)
 
     return run
+
+
+_ENDS = (StopIteration, GeneratorExit)
+"""What ends coroutines: out of a thread it would end those that wait for it, up to the stage."""
+
+
+def _failed(error: BaseException) -> RuntimeError:
+    return RuntimeError(f"{type(error).__name__}: {error}")

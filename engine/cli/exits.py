@@ -6,9 +6,8 @@ from enum import IntEnum
 
 import typer
 
-from actors import BrokerUnavailable, HeadraceError, IntensityExceeded, TopologyError
+from actors import BrokerUnavailable, HeadraceError, IntensityExceeded, TopologyError, redact
 from engine.settings import SettingsError
-from engine.telemetry.logs import redact
 
 
 class Code(IntEnum):

@@ -14,20 +14,14 @@ from structlog.dev import Column, ConsoleRenderer, KeyValueColumnFormatter, LogL
 from structlog.stdlib import ExtraAdder, ProcessorFormatter, add_log_level, add_logger_name
 from structlog.typing import Processor, WrappedLogger
 
+from actors import redact
+
 LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 Event = MutableMapping[str, Any]
 
 _FIRST = ("timestamp", "level", "logger", "message", "topology", "stage")
 _SECRET = re.compile(r"passw(or)?d|secret|token|authorization|api_?key", re.IGNORECASE)
-_IN_URL = re.compile(
-    r"""
-    (?P<before> [a-z][a-z0-9+.-]*://  [^\s/:@'"]* : )  (?: (?!://)[^\s'"] )+  @      # user:password@
-    | (?P<scheme> \b (?:nats|tls):// )  [^\s/:@'"]+  @                               # token@
-    | (?P<query> [?&] (?:password|passwd|secret|token) = )  [^\s&'"]+
-    """,
-    re.IGNORECASE | re.VERBOSE,
-)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LEVEL_COLORS = {
     "critical": "\x1b[1;31m",
@@ -60,17 +54,6 @@ def configure(format: LogFormat = "auto", level: LogLevel = "info") -> None:
     root.handlers = [handler]
     root.setLevel(level.upper())
     logging.captureWarnings(True)
-
-
-def redact(text: str) -> str:
-    """The text without the passwords of the URLs in it."""
-    if "://" not in text:
-        return text
-    return _IN_URL.sub(lambda found: f"{found['before'] or found['scheme'] or found['query']}***{_at(found[0])}", text)
-
-
-def _at(found: str) -> str:
-    return "@" if found.endswith("@") else ""
 
 
 class _Redacting(ProcessorFormatter):

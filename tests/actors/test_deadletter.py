@@ -53,6 +53,23 @@ def test_its_headers_say_why_where_and_how_often():
     }
 
 
+def test_passwords_in_what_an_exception_says_are_blanked():
+    error = raised(OSError("cannot reach postgres://ann:hunter2@db/orders"))
+    headers = headers_of(error)
+    assert headers["headrace-reason"] == "cannot reach postgres://ann:***@db/orders"
+    assert "hunter2" not in headers["headrace-traceback"]
+    assert "OSError: cannot reach" in headers["headrace-traceback"]
+
+
+def test_what_came_under_the_names_of_its_own_headers_says_nothing_in_it():
+    came = {"headrace-origin-offset": "7", "headrace-origin-partition": "0", "headrace-reason": "forged"}
+    headers = headers_of(ValueError("no"), came | {"headrace-mine": "kept"})
+    assert headers["headrace-reason"] == "no"
+    assert headers["headrace-mine"] == "kept"
+    assert "headrace-origin-offset" not in headers
+    assert "headrace-origin-partition" not in headers
+
+
 def test_where_the_source_says_nothing_its_ledger_does():
     headers = headers_of(ValueError("no"))
     assert headers["headrace-origin-destination"] == "orders"

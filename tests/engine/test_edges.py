@@ -45,6 +45,14 @@ async def panic() -> None:
     raise Panic("index out of bounds")
 
 
+async def close_nothing() -> None:
+    raise GeneratorExit
+
+
+async def stop_nothing() -> None:
+    raise StopAsyncIteration
+
+
 async def panic_beside_another() -> None:
     raise BaseExceptionGroup("both", [Panic("index out of bounds"), ValueError("and this")])
 
@@ -59,7 +67,7 @@ async def reasons_of(topology: Topology, memory: Memory, *bodies: Any) -> tuple[
         return harness.published(memory.topic("out")), dead
 
 
-WRONG = [await_what_is_cancelled, panic, panic_beside_another]
+WRONG = [await_what_is_cancelled, panic, panic_beside_another, close_nothing, stop_nothing]
 
 
 @pytest.mark.parametrize("wrong", WRONG)
@@ -94,17 +102,40 @@ async def test_an_error_that_is_no_exception_costs_one_batch(wrong: Callable[[],
     assert sizes == [2]
 
 
-async def test_a_thread_that_panics_costs_one_message() -> None:
+@pytest.mark.parametrize("error", [Panic("index out of bounds"), GeneratorExit("index out of bounds"), StopIteration()])
+async def test_a_thread_that_panics_costs_one_message(error: BaseException) -> None:
     memory, topology = Memory(), Topology("edges")
 
     @topology.publisher(memory.topic("out"))
     @topology.subscriber(memory.topic("in"))
     def handle(order: Order) -> Order:
         if order.id == 1:
-            raise Panic("index out of bounds")
+            raise error
         return order
 
-    assert await reasons_of(topology, memory, {"id": 1}, {"id": 2}) == ([Order(id=2)], ["index out of bounds"])
+    out, dead = await reasons_of(topology, memory, {"id": 1}, {"id": 2})
+    assert out == [Order(id=2)]
+    assert len(dead) == 1
+    assert dead[0].startswith(("index out of bounds", type(error).__name__))
+
+
+async def test_an_actor_whose_start_raises_what_closes_generators_is_started_again() -> None:
+    memory, topology = Memory(), Topology("edges")
+    starts: list[int] = []
+
+    @topology.publisher(memory.topic("out"))
+    @topology.subscriber(memory.topic("in"))
+    class Late(Actor):
+        async def on_start(self) -> None:
+            starts.append(1)
+            if len(starts) == 1:
+                raise GeneratorExit
+
+        async def receive(self, order: Order) -> Order:
+            return order
+
+    assert await reasons_of(topology, memory, {"id": 1}) == ([Order(id=1)], [])
+    assert len(starts) == 2
 
 
 async def test_an_actor_whose_start_was_cancelled_by_somebody_else_is_started_again() -> None:

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.telemetry.logs import configure, redact
+from actors import redact
+from engine.telemetry.logs import configure
 
 Written = Callable[[], str]
 
