@@ -54,6 +54,8 @@ class PublishWorker:
         self.key = key
         self.take = take
         self.busy_since: float | None = None
+        self.watchers: list[Callable[[list[Message]], object]] = []
+        """Told of each run that is published."""
         self._leaving = False
         self._idle: CancelScope | None = None
 
@@ -105,6 +107,8 @@ class PublishWorker:
         done = run.copy() if not refused else [each for at, each in enumerate(run) if at not in refused]
         failed = [(run[at], reason) for at, reason in refused.items()]
         run.clear()
+        for watcher in self.watchers:
+            watcher(done)
         acknowledge_all(done)
         self.mailbox.done(done)
         for message, reason in failed:
