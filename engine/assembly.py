@@ -252,7 +252,7 @@ class Assembly:
         codec = stage.handler.codec
         decode = (codec and codec.direct) or stage.handler.decode
         ledgers, intakes = [], []
-        bound = self._bound(stage) if stage.sources else 0
+        bound = bound_of(self.graph, stage) if stage.sources else 0
         for endpoint in stage.sources:
             source = self.connect.source(endpoint, f"{self.graph.name}.{stage.name}", bound)
             ledger = Ledger(
@@ -276,18 +276,7 @@ class Assembly:
 
     def reached(self, stage: Stage) -> list[str]:
         """A stage and all that are behind it, however far, by name."""
-        reached, names = {stage.name}, [stage.name]
-        for name in names:
-            new = [behind.name for behind in self.graph.downstream(name) if behind.name not in reached]
-            reached.update(new)
-            names.extend(new)
-        return names
-
-    def _bound(self, stage: Stage) -> int:
-        """The most messages from one source that this stage and all behind it hold when everything is full."""
-        settings = [self.graph.stage(name).settings for name in self.reached(stage)]
-        waiting = stage.settings.mailbox if stage.settings.deduplicate is not None else 0
-        return waiting + sum(each.mailbox + max(min(RUN, each.mailbox), _at_work(each)) for each in settings)
+        return reached_from(self.graph, stage)
 
     def _replies(self, stage: Stage, ledgers: list[Ledger]) -> Running | None:
         """A publisher of answers, where a source of this stage may bring questions."""
@@ -316,6 +305,23 @@ def _mailbox(stage: Stage, topology: str) -> Mailbox[Message]:
     if stage.lane is None:
         return Mailbox(capacity, name)
     return Lanes(capacity, name, sizes(stage.settings.max_workers)[0] if _sticky(stage) else 1)
+
+
+def reached_from(graph: Graph, stage: Stage) -> list[str]:
+    """A stage and all that are behind it, however far, by name."""
+    reached, names = {stage.name}, [stage.name]
+    for name in names:
+        new = [behind.name for behind in graph.downstream(name) if behind.name not in reached]
+        reached.update(new)
+        names.extend(new)
+    return names
+
+
+def bound_of(graph: Graph, stage: Stage) -> int:
+    """The most messages from one source that this stage and all behind it hold when everything is full."""
+    settings = [graph.stage(name).settings for name in reached_from(graph, stage)]
+    waiting = stage.settings.mailbox if stage.settings.deduplicate is not None else 0
+    return waiting + sum(each.mailbox + max(min(RUN, each.mailbox), _at_work(each)) for each in settings)
 
 
 def _at_work(settings: Settings) -> int:

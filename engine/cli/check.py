@@ -1,60 +1,119 @@
-"""`headrace check`: compile topologies, and say what was found."""
+"""`headrace check`: compile topologies, say what was found, and ask their servers what they really promise."""
 
 import json
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
+import anyio
+import typer
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from actors import HeadraceError, TopologyError
+from actors import Endpoint, HeadraceError, TopologyError
+from engine.assembly import sizes
 from engine.cli.exits import Code, CommandError, code_of, complain
+from engine.cli.guarantees import show
 from engine.cli.load import load
 from engine.cli.options import AppDir, Json, Targets
-from topologies import Graph, Outline, outline, summary
+from engine.preflight import Preflight, preflight
+from engine.telemetry.logs import redact
+from topologies import Graph, Outline, Stage, outline, summary
+
+Connect = Annotated[
+    bool,
+    typer.Option(
+        "--connect", envvar="HEADRACE_CONNECT", help="Ask the servers for the guarantee that each edge really has."
+    ),
+]
+Strict = Annotated[
+    bool, typer.Option("--strict", envvar="HEADRACE_STRICT", help="Exit with 1 where a setting breaks a promise.")
+]
+Timeout = Annotated[
+    float, typer.Option(envvar="HEADRACE_TIMEOUT", min=0.1, help="Seconds that each server may take to answer.")
+]
 
 
 @dataclass(slots=True)
 class _Found:
     graphs: list[Graph] = field(default_factory=list)
     problems: list[tuple[str, HeadraceError]] = field(default_factory=list)
+    flight: Preflight | None = None
 
 
-def check(targets: Targets, app_dir: AppDir = Path(), json_: Json = False) -> int:
-    """Compile topologies and print what they are made of.
+def check(
+    targets: Targets,
+    connect: Connect = False,
+    strict: Strict = False,
+    timeout: Timeout = 5.0,
+    app_dir: AppDir = Path(),
+    json_: Json = False,
+) -> int:
+    """Compile topologies and print what they are made of; with `--connect`, what their servers make of it.
 
-    Exits with 78 when one of them cannot work, with 2 when there is none where one was named.
+    Nothing is created, changed or consumed on a server. Exits with 78 when a topology cannot work, with 2 when
+    there is none where one was named, with 69 when a server is out of reach; with 1 when one refuses to be asked, and,
+    with `--strict`, when a setting breaks a promise.
     """
     found = _compile(targets, app_dir)
+    if connect:
+        found.flight = anyio.run(preflight, found.graphs, timeout)
     if json_:
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))
     else:
-        for graph in found.graphs:
-            _print(graph)
-    for _, error in found.problems:
+        for at, graph in enumerate(found.graphs):
+            _print(graph, found.flight, at)
+    errors = [error for _, error in found.problems]
+    errors += [error for _, error in found.flight.failures] if found.flight else []
+    for error in errors:
         complain(str(error))
-    return max((code_of(error) or Code.FAILED for _, error in found.problems), default=Code.DONE)
+    broken = strict and found.flight is not None and not found.flight.kept
+    return max((code_of(error) or Code.FAILED for error in errors), default=Code.FAILED if broken else Code.DONE)
 
 
 def notes(graph: Graph) -> list[str]:
-    """What its brokers do not promise."""
+    """What its brokers do not promise, and where the order by key is lost on the way."""
     said = []
     for stage in graph.stages:
-        for source in stage.sources:
-            can = source.capabilities
-            if not can.redelivery:
-                said.append(f"{stage.name}: {source.name} delivers at most once: what a crash interrupts is lost")
-            if stage.lane is not None and not (can.partitioned or can.embedded):
-                said.append(
-                    f"{stage.name}: order by key holds within one engine; "
-                    f"with several, {source.name} would have to be partitioned by it"
-                )
+        said += [
+            f"{stage.name}: {source.name} delivers at most once: what a crash interrupts is lost"
+            for source in stage.sources
+            if not source.capabilities.redelivery
+        ]
+        if stage.lane is None:
+            continue
+        if alone := sorted({source.name for source in _origins(graph, stage) if not _partitioned(source)}):
+            said.append(
+                f"{stage.name}: order by key holds within one engine; "
+                f"with several, {' and '.join(alone)} would have to be partitioned by it: a topic of Kafka, or a queue "
+                "of RabbitMQ with single_active_consumer=True"
+            )
+        said += [
+            f"{stage.name}: order by key begins here: {before.name} has several workers and no key=, "
+            "so that its results come in any order"
+            for before in (graph.stage(name) for name in dict.fromkeys(stage.upstream))
+            if before.lane is None and sizes(before.settings.max_workers)[1] > 1
+        ]
     return said
+
+
+def _origins(graph: Graph, stage: Stage) -> Iterator[Endpoint]:
+    """The sources of a stage, and of all stages before it."""
+    names = [stage.name]
+    for name in names:
+        found = graph.stage(name)
+        yield from found.sources
+        names += [upstream for upstream in found.upstream if upstream not in names]
+
+
+def _partitioned(source: Endpoint) -> bool:
+    """Whether all messages of a key go to the same engine: it is partitioned, or there is but this one."""
+    return source.capabilities.partitioned or source.capabilities.embedded
 
 
 def _compile(targets: list[str], folder: Path) -> _Found:
@@ -78,15 +137,23 @@ def _as_json(found: _Found) -> dict[str, Any]:
         for target, error in found.problems
     ]
     topologies = [{**outline(graph).as_json(), "notes": notes(graph)} for graph in found.graphs]
-    return {"ok": not problems, "topologies": topologies, "problems": problems}
+    told: dict[str, Any] = {"ok": not problems, "topologies": topologies, "problems": problems}
+    if found.flight is not None:
+        for topology, verdicts in zip(topologies, found.flight.verdicts, strict=True):
+            topology["guarantees"] = [verdict.as_json() for verdict in verdicts]
+        failures = [{"server": repr(broker), "problem": redact(str(error))} for broker, error in found.flight.failures]
+        told |= {"ok": not problems and not failures, "kept": found.flight.kept, "failures": failures}
+    return told
 
 
-def _print(graph: Graph) -> None:
+def _print(graph: Graph, flight: Preflight | None, at: int) -> None:
     drawn = outline(graph)
     console = Console(width=None if sys.stdout.isatty() else 200, highlight=False)
     stages = f"{len(drawn.stages)} stage{'' if len(drawn.stages) == 1 else 's'}"
     console.print(f"[bold green]✓[/] [bold]{escape(drawn.name)}[/]: {stages}")
     console.print(_table(drawn))
+    if flight is not None:
+        show(console, flight.verdicts[at])
     for note in notes(graph):
         console.print(f"[yellow]note[/] {escape(note)}")
 

@@ -128,10 +128,10 @@ class KafkaTopic(Reachable):
         if self.inbox:
             from engine.kafka.inbox import KafkaInbox
 
-            return KafkaInbox(self._place, self.broker.options)
+            return KafkaInbox(self.place, self.broker.options)
         from engine.kafka.source import KafkaSource
 
-        return KafkaSource(self._place, self.broker.options, self.group or group)
+        return KafkaSource(self.place, self.broker.options, self.group or group)
 
     def sink(self) -> Sink:
         """A new sink, to this topic and any other of its broker."""
@@ -139,10 +139,11 @@ class KafkaTopic(Reachable):
             raise BrokerError(f"{self!r} is a pattern: publish to a topic by its name")
         from engine.kafka.sink import KafkaSink
 
-        return KafkaSink(self._place, self.broker.options)
+        return KafkaSink(self.place, self.broker.options)
 
     @property
-    def _place(self) -> Place:
+    def place(self) -> Place:
+        """What a source or a sink has to know of it."""
         pattern = self.name if self.pattern else None
         return Place(
             self.name, pattern, self.start, self.partitions, self.replication, "" if self.inbox else self._dead

@@ -140,11 +140,14 @@ class NatsStream(_Endpoint):
         """The subject in its stream."""
         return Place(self.stream, self.name, self.named, self.declare, self.anywhere)
 
-    def source(self, group: str, bound: int = 256) -> StreamSource:
-        """A new source, by the consumer that the endpoint names or else by one for this group."""
+    def reader(self, group: str, bound: int) -> Reader:
+        """The consumer that the endpoint names, or else one for this group."""
         wanted = self.name if self.named else None
-        reader = Reader(self._consumer(group), wanted, self.start, max(LEAST, 4 * bound))
-        return StreamSource(self.broker.target, self.place, reader)
+        return Reader(self._consumer(group), wanted, self.start, max(LEAST, 4 * bound))
+
+    def source(self, group: str, bound: int = 256) -> StreamSource:
+        """A new source, by that consumer."""
+        return StreamSource(self.broker.target, self.place, self.reader(group, bound))
 
     def _consumer(self, group: str) -> str:
         return self.durable or durable_name(group, self.name if self.named else "")

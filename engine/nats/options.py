@@ -50,7 +50,7 @@ class NatsOptions(BaseModel):
     drops what comes on top. `replicas` is for the streams that are declared. `credentials` is a `.creds` file,
     `nkey` a file with a seed. With TLS that comes before anything else is said (`handshake_first` of the server)
     write `tls_first=True`. `ssl` goes before `cafile`, `certfile` and `keyfile`. `client` is passed on to nats-py's
-    `connect`.
+    `connect`. `monitoring` is the URL of the server's monitoring, which alone tells a pre-flight some settings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -70,6 +70,7 @@ class NatsOptions(BaseModel):
     replicas: int = Field(default=1, ge=1, le=5)
     domain: str | None = Field(default=None, pattern=r"^[^\s.*>]+$")
     inbox_prefix: str = Field(default="_INBOX", pattern=r"^[^\s*>]+$")
+    monitoring: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
     tls_first: bool = False
     tls_hostname: str | None = None
     cafile: Path | None = None

@@ -142,6 +142,15 @@ class RabbitMQ(Enterable):
         spec = QueueSpec(kind="classic", expires=REPLY_EXPIRY)
         return RabbitQueue(self, name, spec, Publishing(mandatory=False, persistent=False), passing=True)
 
+    def asking(self) -> Shared:
+        """A new connection, for looking at what there is; it reads nothing and publishes nothing."""
+        return Shared(self._options, "pre-flight")
+
+    @property
+    def told(self) -> RabbitMQOptions:
+        """What it was told of its server."""
+        return self._options
+
     def reading(self) -> Shared:
         """The connection of all sources in the running event loop."""
         return self._shared("consuming")
@@ -250,7 +259,7 @@ class RabbitExchange(Reachable):
         """The exchange as AsyncAPI has it."""
         reading = group is not None
         key = self.routing_key or (_BOUND_BY.get(self.spec.type) if reading else None) or None
-        queue = self._queue_of(group) if group is not None else ""
+        queue = self.queue_of(group) if group is not None else ""
         return describe_exchange(self.broker._options, self.spec, key, queue, None if reading else self.manner)
 
     @property
@@ -272,9 +281,10 @@ class RabbitExchange(Reachable):
     def source(self, group: str, bound: int = 256) -> RabbitSource:
         """A new source: of the queue `{group}.{exchange}`, or of the one that the endpoint's `group` names."""
         spec = QueueSpec(bind=(self.binding(),))
-        return RabbitSource(self.broker.reading, self, self._queue_of(group), spec, bound, self._source_of)
+        return RabbitSource(self.broker.reading, self, self.queue_of(group), spec, bound, self._source_of)
 
-    def _queue_of(self, group: str) -> str:
+    def queue_of(self, group: str) -> str:
+        """The name of the queue that a group reads."""
         return self.group or f"{group}.{self.spec.name}"
 
     def _source_of(self, exchange: str, routing_key: str) -> str:

@@ -21,8 +21,9 @@ class RabbitMQOptions(BaseModel):
     A heartbeat is sent and expected that often; a server that is silent for three of them is given up, and so is one
     that within `timeout` gives no answer, or on a publish makes no progress. `window` is the most messages that one
     publisher has on the way, unconfirmed. `ssl` goes before `cafile`, `certfile` and `keyfile`. `name` is what the
-    server lists the connections by. `auth="external"` logs in by the certificate. `client` is passed on: its
-    `client_properties` to the server, the rest to asyncio's `create_connection`.
+    server lists the connections by. `auth="external"` logs in by the certificate. `management` is the URL of the
+    management API, `http://host:15672`, by which a pre-flight reads what AMQP does not tell; it gets the same user and
+    password. `client` is passed on: its `client_properties` to the server, the rest to asyncio's `create_connection`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -43,6 +44,7 @@ class RabbitMQOptions(BaseModel):
     certfile: Path | None = None
     keyfile: Path | None = None
     ssl: SSLContext | None = None
+    management: str | None = Field(default=None, pattern=r"^https?://[^@\s]+$")
     client: Mapping[str, Any] = {}
 
     @classmethod

@@ -15,15 +15,18 @@ from tests.servers.programs import epmd, rabbitmq_server, rabbitmqctl
 class RabbitMQ(Server):
     """One RabbitMQ node. `guest` may log in from here, as on every new RabbitMQ, and so may `user`.
 
-    `settings` are lines of rabbitmq.conf. The consistent-hash exchange is switched on.
+    `settings` are lines of rabbitmq.conf. The consistent-hash exchange is switched on, and with `management` the
+    management API at `management_url`.
     """
 
     name = "rabbitmq"
     scheme = "amqp"
 
-    def __init__(self, folder: Path, *arguments: Any, **options: Any) -> None:
+    def __init__(self, folder: Path, *arguments: Any, management: bool = False, **options: Any) -> None:
         super().__init__(folder, *arguments, **options)
+        self.management = management
         self.tls_port = free_port()
+        self.management_port = free_port()
         self._distribution_port = free_port()
         self._mapper_port = free_port()
 
@@ -41,6 +44,11 @@ class RabbitMQ(Server):
         """The port that speaks TLS."""
         return f"amqps://guest:guest@{self.host}:{self.tls_port}/"
 
+    @property
+    def management_url(self) -> str:
+        """Where the management API is, if it is switched on."""
+        return f"http://{self.host}:{self.management_port}"
+
     def prepare(self) -> None:
         certificates = self.certificates
         lines = {
@@ -52,13 +60,16 @@ class RabbitMQ(Server):
             "ssl_options.verify": "verify_peer",
             "ssl_options.fail_if_no_peer_cert": "false",
             "load_definitions": str(self.folder / "definitions.json"),
+            "management.tcp.ip": self.host,
+            "management.tcp.port": str(self.management_port),
             "log.console": "true",
             "log.file": "false",
         }
         text = "".join(f"{key} = {value}\n" for key, value in {**lines, **self.settings}.items())
         (self.folder / "rabbitmq.conf").write_text(text)
         (self.folder / "definitions.json").write_text(json.dumps(self._definitions()))
-        (self.folder / "plugins").write_text("[rabbitmq_consistent_hash_exchange].\n")
+        plugins = ["rabbitmq_consistent_hash_exchange", *(["rabbitmq_management"] if self.management else [])]
+        (self.folder / "plugins").write_text(f"[{','.join(plugins)}].\n")
 
     def command(self) -> list[str]:
         # The node would start a port mapper that stays when it ends, and would share it with others' nodes.
