@@ -116,7 +116,7 @@ class KafkaTopic(Reachable):
 
     def describe(self, group: str | None) -> Description:
         """The topic as AsyncAPI has it."""
-        return describe(self.broker.options, self._place, None if group is None else self.group or group)
+        return describe(self.broker.options, self.place, None if group is None else self.group or group)
 
     @property
     def sink_kind(self) -> Hashable:

@@ -308,7 +308,9 @@ def test_of_a_limit_by_argument_and_by_policy_the_lower_one_counts(argument: int
         (rabbit.Exchange(False), True, "note"),
     ],
 )
-def test_an_exchange_without_bindings_takes_nothing(exchange: rabbit.Exchange, mandatory: bool, level: Level) -> None:
+def test_an_exchange_without_bindings_takes_nothing(
+    exchange: rabbit.Exchange, mandatory: bool, level: Level | None
+) -> None:
     endpoint = RabbitMQ().exchange("events", mandatory=mandatory)
     verdict = rabbit.judge(edge(endpoint, "destination"), NODE, None, exchange)
     assert {finding.level for finding in verdict.findings} == ({level} if level else set())

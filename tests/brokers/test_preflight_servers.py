@@ -67,12 +67,12 @@ async def weakened(server: RedisServer, **settings: str) -> AsyncIterator[Any]:
     client = redis_py.Redis.from_url(server.url)
     before = {name: (await client.config_get(name))[name] for name in (each.replace("_", "-") for each in settings)}
     try:
-        for name, value in settings.items():
-            await client.config_set(name.replace("_", "-"), value)
+        for name, weak in settings.items():
+            await client.config_set(name.replace("_", "-"), weak)
         yield client
     finally:
-        for name, value in before.items():
-            await client.config_set(name, value)
+        for name, old in before.items():
+            await client.config_set(name, old or "")
         await client.aclose()
 
 
@@ -299,8 +299,15 @@ async def test_a_stream_with_limits_and_its_consumer_say_what_they_lose(nats_ser
     stream = Nats(nats_server.url).stream(fresh(), subject=fresh(), durable="readers")
     client = await nats_py.connect(nats_server.url)
     try:
-        config = {"storage": StorageType.MEMORY, "max_msgs": 5, "max_age": 60, "retention": RetentionPolicy.LIMITS}
-        await client.jetstream().add_stream(StreamConfig(name=stream.stream, subjects=[stream.name], **config))
+        config = StreamConfig(
+            name=stream.stream,
+            subjects=[stream.name],
+            storage=StorageType.MEMORY,
+            max_msgs=5,
+            max_age=60,
+            retention=RetentionPolicy.LIMITS,
+        )
+        await client.jetstream().add_stream(config)
         reader = ConsumerConfig(durable_name="readers", max_deliver=3, filter_subject=stream.name)
         await client.jetstream().add_consumer(stream.stream, reader)
         written = await look(inspect_nats, stream, "destination")

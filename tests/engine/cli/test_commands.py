@@ -70,7 +70,8 @@ def test_what_a_broker_does_not_promise_is_noted() -> None:
 
     assert notes(topology.graph()) == [
         "take: prices delivers at most once: what a crash interrupts is lost",
-        "take: order by key holds within one engine; with several, prices would have to be partitioned by it",
+        "take: order by key holds within one engine; with several, prices would have to be partitioned by it: "
+        "a topic of Kafka, or a queue of RabbitMQ with single_active_consumer=True",
     ]
 
 
