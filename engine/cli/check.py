@@ -15,14 +15,13 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from actors import Endpoint, HeadraceError, TopologyError
+from actors import Endpoint, HeadraceError, TopologyError, redact
 from engine.assembly import sizes
 from engine.cli.exits import Code, CommandError, code_of, complain
 from engine.cli.guarantees import show
 from engine.cli.load import load
 from engine.cli.options import AppDir, Json, Targets
 from engine.preflight import Preflight, preflight
-from engine.telemetry.logs import redact
 from topologies import Graph, Outline, Stage, outline, summary
 
 Connect = Annotated[
