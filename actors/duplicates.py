@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Protocol
 
-from anyio import Event, fail_after
+from anyio import CancelScope, Event, fail_after
 
 from actors.backoff import Link
 from actors.errors import BrokerError
@@ -19,7 +19,7 @@ from actors.ports import Seen
 from actors.receipt import Outcome, Receipt
 
 ONCE = 1.0
-"""Seconds that the store has at the end of an engine, when it is asked only once."""
+"""Seconds that the store has when it is asked only once: at the end of an engine."""
 
 
 class Inlet(Protocol):
@@ -47,6 +47,8 @@ class Duplicates:
         """By identity of what is in hand: its duplicates."""
         self._firsts: dict[Receipt, bytes] = {}
         self._room: Event | None = None
+        self._hurried = False
+        self._insisting: set[CancelScope] = set()
 
     async def open(self) -> None:
         """Wait until the store answers."""
@@ -79,16 +81,22 @@ class Duplicates:
         """A first turned out to be a duplicate of what was done before; and so are those behind it."""
         self._done(self._firsts.pop(message.receipt))
 
-    async def settled(self, run: Sequence[Receipt], *, last: bool = False) -> None:
+    def hurry(self) -> None:
+        """The engine is to end: wait for the store no longer, which lets no more than duplicates through."""
+        self._hurried = True
+        for scope in self._insisting:
+            scope.cancel()
+
+    async def settled(self, run: Sequence[Receipt]) -> None:
         """Receipts are complete, and about to be settled: write down what is done, and tell those behind them.
 
-        While the store is out of reach it waits, and so does the acknowledging; the `last` time it tries once, for what
-        is acknowledged and not written down lets no more than a duplicate through. Cancelled, it has told nobody.
+        While the store is out of reach it waits, and so does the acknowledging, unless it is in a hurry: then it tries
+        once. Cancelled, it has told nobody.
         """
         firsts = self._firsts
         done = [firsts[receipt] for receipt in run if receipt.outcome is Outcome.DONE and receipt in firsts]
         if done:
-            await self._keep(done, last)
+            await self._keep(done)
         for receipt in run:
             identity = firsts.pop(receipt, None)
             if identity is None:
@@ -100,10 +108,15 @@ class Duplicates:
             else:
                 self._give_back(identity)
 
-    async def _keep(self, done: Sequence[bytes], last: bool) -> None:
-        if not last:
-            await self.link.insist(lambda: self.seen.keep(done))
-            return
+    async def _keep(self, done: Sequence[bytes]) -> None:
+        if not self._hurried:
+            with CancelScope() as scope:
+                self._insisting.add(scope)
+                try:
+                    await self.link.insist(lambda: self.seen.keep(done))
+                    return
+                finally:
+                    self._insisting.discard(scope)
         try:
             with fail_after(ONCE):
                 await self.seen.keep(done)

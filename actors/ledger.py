@@ -161,12 +161,12 @@ class Ledger:
         async with self._turn:
             await self._settle()
 
-    async def _settle(self, last: bool = False) -> None:
+    async def _settle(self) -> None:
         if not self._settling:
             self._settling, self._complete = self._complete, []
             self._mixed, self._not_all_done = self._not_all_done, False
         if self.duplicates is not None:  # before the burials, which count as done and are not
-            await self.duplicates.settled(self._settling, last=last)
+            await self.duplicates.settled(self._settling)
         returned: list[Message] = []
         if self._mixed:
             if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
@@ -248,6 +248,8 @@ class Ledger:
 
         A dead letter that is not confirmed by now is no longer waited for: its original is given back.
         """
+        if self.duplicates is not None:
+            self.duplicates.hurry()
         async with self._turn:
             for timer in self._refused.values():
                 timer.cancel()
@@ -257,7 +259,7 @@ class Ledger:
                 if receipt.pending > 0 or receipt.outcome is DEAD:
                     receipt.outcome, receipt.pending = RETURNED, 0
             left = sum(receipt.outcome is RETURNED for receipt in self._settling)
-            await self._settle(last=True)
+            await self._settle()
             return left
 
     def __repr__(self) -> str:

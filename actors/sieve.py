@@ -101,6 +101,7 @@ class Sieve:
     def end(self) -> None:
         """Its intake hands on nothing more: what would be handled goes back."""
         self.hand_on = _give_back
+        self.duplicates.hurry()
 
 
 def _give_back(message: Message) -> None:

@@ -15,6 +15,7 @@ from engine.redis.group import Start
 from engine.redis.inbox import InboxSource
 from engine.redis.list import ListSource, Side
 from engine.redis.options import Target
+from engine.redis.seen import RedisSeen
 from engine.redis.sink import RedisSink
 from engine.redis.stream import StreamSource
 
@@ -77,6 +78,10 @@ class Redis(Enterable):
     def inbox(self) -> "RedisInbox":
         """A new endpoint for replies: a list that expires."""
         return RedisInbox(self, f"{INBOX}{uuid4().hex}")
+
+    def seen(self, name: str, window: float, most: int) -> RedisSeen:
+        """What stages of that name have done, in the key `headrace.seen.{name}`: for `Deduplicate(store=...)`."""
+        return RedisSeen(self.target, name, window, most)
 
     def __repr__(self) -> str:
         return f"Redis({self.target.where!r})"
