@@ -25,6 +25,7 @@ from actors.errors import (
     TopologyError,
     Unfinished,
 )
+from actors.faults import Fault, Faults
 from actors.intake import Intake
 from actors.lanes import Lanes
 from actors.ledger import Ledger
@@ -87,6 +88,8 @@ __all__ = [
     "Duplicates",
     "Endpoint",
     "Failure",
+    "Fault",
+    "Faults",
     "HandlerOutcome",
     "Headers",
     "HeadraceError",

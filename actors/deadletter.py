@@ -44,7 +44,7 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     headers |= {
         f"{DEAD_LETTER_PREFIX}reason": _line(redact(text(error)))[:500] or type(error).__name__,
         f"{DEAD_LETTER_PREFIX}error-type": type(error).__name__,
-        f"{DEAD_LETTER_PREFIX}traceback": _traceback(error),
+        f"{DEAD_LETTER_PREFIX}traceback": traced(error),
         f"{DEAD_LETTER_PREFIX}stage": failure.stage,
         f"{DEAD_LETTER_PREFIX}attempts": str(failure.attempts),
         f"{DEAD_LETTER_PREFIX}first-failure": _moment(failure.first),
@@ -81,7 +81,8 @@ def _line(words: str) -> str:
     return first if first.isprintable() else "".join(each if each.isprintable() else repr(each)[1:-1] for each in first)
 
 
-def _traceback(error: BaseException) -> str:
+def traced(error: BaseException) -> str:
+    """An error's traceback, cut in its middle to `TRACEBACK_LIMIT` characters."""
     try:
         words = redact(_encodable("".join(traceback.format_exception(error))))
     except Exception as unspeakable:

@@ -241,6 +241,7 @@ class Ledger:
     def reject(self, message: Message, error: BaseException, stage: str) -> None:
         """Settle a message that cannot even be decoded: dead on arrival."""
         now = time()
+        self.counts.faults.add(error)
         message.receipt.fail(Failure(error, stage, message.attempt, now, now))
 
     async def give_back(self) -> int:

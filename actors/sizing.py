@@ -116,6 +116,8 @@ class Sizer:
         self.counts = counts
         self.clock = clock
         self.interval = interval
+        self.pinned = False
+        """Somebody has chosen the size: it leaves the pool alone, and goes on from that size."""
 
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Measure and resize until the pool has drained its mailbox."""
@@ -129,6 +131,10 @@ class Sizer:
         handled, seconds, asked = self.counts.handled, self.counts.busy_seconds, self.counts.asked_to_wait
         while True:
             await self.clock.sleep(self.interval)
+            if self.pinned:
+                handled, seconds, asked = self.counts.handled, self.counts.busy_seconds, self.counts.asked_to_wait
+                self.sizing.size = min(max(self.pool.size, self.sizing.low), self.sizing.high)
+                continue
             done = self.counts.handled - handled
             pushed_back = self.counts.asked_to_wait > asked
             if done < self.pool.size and not pushed_back:

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from statistics import quantiles
 from typing import Protocol
 
+from actors.faults import Faults
+
 KINDS = 100
 """The most kinds of exceptions that are counted one by one; the others are counted together."""
 
@@ -50,10 +52,12 @@ class Counts:
     """Time that workers waited for room behind, summed over the workers."""
     exceptions: dict[str, int] = field(default_factory=dict)
     """Failures by type, the first 100 types of them; the rest under `other`."""
+    faults: Faults = field(default_factory=Faults)
     observer: Observer | None = None
 
     def count_exception(self, error: BaseException) -> None:
-        """Count a failure by its type."""
+        """Count a failure by its type, and remember what it said."""
+        self.faults.add(error)
         kind = type(error).__qualname__
         if kind not in self.exceptions and len(self.exceptions) >= KINDS:
             kind = "other"

@@ -70,6 +70,8 @@ class Supervisor:
         self.clock = clock
         self.logger = logger
         self.restarts = 0
+        self.on_crash: Callable[[BaseException], object] = lambda error: None
+        """Told of each crash of a child, whatever becomes of it."""
         self._restarts = Restarts(policy)
         self._exits: list[tuple[Child, BaseException]] = []
         self._news = Event()
@@ -237,6 +239,7 @@ class Supervisor:
             child.life.move(State.STOPPED)
         else:
             self._exits.append((child, error))
+            self.on_crash(error)
 
     async def _stop(self, child: Child) -> None:
         asked = child.life.state is State.STOPPING

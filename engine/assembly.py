@@ -88,6 +88,11 @@ class Running:
     """Where it is not to handle again what was done."""
     replies: "Running | None" = None
     """Its publisher of answers, where a source of it may bring questions."""
+    sizer: Sizer | None = None
+    """Of a pool that finds its own size."""
+
+    def __post_init__(self) -> None:
+        self.pool.supervisor.on_crash = self.counts.faults.crashed
 
     def __repr__(self) -> str:
         return f"<{self.stage.name}: {self.pool!r}, {self.mailbox!r}, {len(self.retries)} waiting to be retried>"
@@ -141,8 +146,8 @@ class Assembly:
         children.append(Child(f"{name}/pool", pool.run, pool.stop, cut=pool.cut))
         children += [Child(f"{name}/fetch {intake.ledger.name}", intake.run) for intake in running.intakes]
         if low < high:
-            sizer = Sizer(pool, Sizing(low, high, low), running.counts, self.clock)
-            children.append(Child(f"{name}/size", sizer.run))
+            running.sizer = Sizer(pool, Sizing(low, high, low), running.counts, self.clock)
+            children.append(Child(f"{name}/size", running.sizer.run))
         # A part of it that gives up, or crashes, makes the stage crash: one level less to exhaust before the top knows.
         policy = replace(one_for_one(self.graph.supervision), intensity=0)
         supervisor = Supervisor(name, children, policy, self.clock, self.logger(name))

@@ -1,10 +1,11 @@
 """`Engine`: topologies brought to life, kept running, and drained."""
 
 from collections.abc import Iterable, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from dataclasses import replace
 from logging import getLogger
-from typing import TYPE_CHECKING, Any
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import CancelScope, Event, Lock, create_task_group, move_on_after, sleep, sleep_forever
 
@@ -20,15 +21,17 @@ from actors import (
     TopologyError,
     Unfinished,
 )
+from engine import control
 from engine.assembly import Assembly, ByBroker, Connect, Running
 from engine.closing import closed, entered, given_back
 from engine.health import Health, Watch
 from engine.heartbeat import Heartbeat
+from engine.hosting import beside
 from engine.observing import observe
 from engine.stalls import watch
 from engine.status import StageStatus, status_of
 from engine.unfinished import unfinished
-from topologies import Graph
+from topologies import Graph, Topology
 
 if TYPE_CHECKING:  # imported where something is measured, and not before
     from opentelemetry.metrics import MeterProvider
@@ -49,21 +52,23 @@ class Engine:
 
     def __init__(
         self,
-        *graphs: Graph,
+        *topologies: Graph | Topology,
         drain: float = 25.0,
         clock: Clock | None = None,
         connect: Connect | None = None,
         stalled_after: float = 60.0,
         meter_provider: "MeterProvider | None" = None,
     ) -> None:
-        self.graphs = graphs
+        self.graphs = tuple(each.graph() if isinstance(each, Topology) else each for each in topologies)
         self.patience = drain
         self.clock = clock or Clock()
         self.connect: Connect = connect or ByBroker()
-        self.contexts: list[dict[str, Any]] = [{} for _ in graphs]
+        self.contexts: list[dict[str, Any]] = [{} for _ in self.graphs]
         self.assemblies: list[Assembly] = []
         self.started = Event()
+        self.ended = Event()
         self._draining = Event()
+        self._beside: AbstractAsyncContextManager[None] | None = None
         self.left: list[Unfinished] = []
         """What was given back when it ended, or is about to be."""
         self._late = False
@@ -77,6 +82,18 @@ class Engine:
         self._meter_provider = meter_provider
         self._fallen: str | None = None
         """Why it does not run any more."""
+
+    async def __aenter__(self) -> Self:
+        """Run beside the block, from when it has started; drained at the end of it."""
+        self._beside = beside(self.run, self.started, self.drain)
+        await self._beside.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, tb: TracebackType | None
+    ) -> bool | None:
+        assert self._beside is not None
+        return await self._beside.__aexit__(kind, error, tb)
 
     @property
     def draining(self) -> bool:
@@ -95,6 +112,7 @@ class Engine:
         unfinished is given back before it returns.
         """
         async with AsyncExitStack() as stack:
+            stack.callback(self.ended.set)
             for graph, context in zip(self.graphs, self.contexts, strict=True):
                 for lifespan in graph.lifespans:
                     await stack.enter_async_context(entered(lifespan, context))
@@ -262,13 +280,23 @@ class Engine:
         """Seconds by which the event loop was late the last time that it was measured, twice a second."""
         return self._heartbeat.lag
 
-    async def scale(self, topology: str, stage: str, workers: int) -> None:
-        """Have that many workers in the pool of a stage. KeyError where there is no such stage."""
-        for assembly in self.assemblies:
-            if assembly.graph.name == topology:
-                await assembly.stages[stage].pool.resize(workers)
-                return
-        raise KeyError(topology)
+    def pause(self, topology: str, stage: str) -> None:
+        """Have the sources of a stage fetch nothing until `resume`; what was fetched goes on. A drain ends it.
+
+        Raises `UnknownStage`, and `ControlError` where the stage takes from no broker.
+        """
+        control.pause(control.find(self.assemblies, topology, stage))
+
+    def resume(self, topology: str, stage: str) -> None:
+        """Have the sources of a stage fetch again. Raises what `pause` does."""
+        control.resume(control.find(self.assemblies, topology, stage))
+
+    async def scale(self, topology: str, stage: str, workers: int | None) -> None:
+        """Have that many workers in the pool of a stage; None lets one that finds its own size do so again.
+
+        Raises `UnknownStage`, and `ControlError` where the number is out of bounds.
+        """
+        await control.scale(control.find(self.assemblies, topology, stage), workers)
 
     def __repr__(self) -> str:
         names = ", ".join(graph.name for graph in self.graphs)

@@ -1,11 +1,12 @@
 """`Settings`: how the command runs, from its options, the environment and a file, in that order."""
 
 import os
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import (
     BaseSettings,
     PydanticBaseSettingsSource,
@@ -18,6 +19,8 @@ from engine.telemetry.logs import LogFormat, LogLevel
 
 PREFIX = "HEADRACE_"
 FILE = "headrace.toml"
+SENDABLE = re.compile(r"[\x21-\x7e]{8,}")
+"""What can be told in a header, and not be guessed in an afternoon."""
 
 
 class SettingsError(HeadraceError):
@@ -37,10 +40,30 @@ class Settings(BaseSettings):
     """Seconds after which all brokers have to be connected; without it they are waited for without end."""
     stalled_after: float = Field(60.0, gt=0, allow_inf_nan=False)
     """Seconds without any progress after which a stage that has work counts as stalled."""
+    http: str | None = None
+    """Where to serve probes, API and page: `127.0.0.1:8080`. Without it nothing is opened, and nothing imported."""
+    token: SecretStr | None = None
+    """What has to be sent to change something, or to see a message."""
+    http_guard_reading: bool = False
+    """Nothing of the API is shown without the token either."""
+    http_hosts: str = ""
+    """Names that requests may be addressed to, beside localhost and addresses in digits; separated by commas."""
+    http_probes: bool = True
+    http_metrics: bool = True
+    http_asyncapi: bool = True
+    http_page: bool = True
+    http_api: bool = True
     reload: bool = False
     """Start again whenever a Python file changes."""
     log_format: LogFormat = "auto"
     log_level: LogLevel = "info"
+
+    @field_validator("token")
+    @classmethod
+    def _sendable(cls, token: SecretStr | None) -> SecretStr | None:
+        if token is not None and not SENDABLE.fullmatch(token.get_secret_value()):
+            raise ValueError("expected at least 8 characters of ASCII, none of them a blank")
+        return token
 
     @classmethod
     def settings_customise_sources(
@@ -89,4 +112,5 @@ def _explained(error: ValidationError, path: Path, given: dict[str, Any]) -> str
         place = f"--{name.replace('_', '-')}"
     else:
         place = variable if os.environ.get(variable) else f"{path}: {name}"
-    return f"{place} is {first['input']!r:.60}: {first['msg']}"
+    shown = "what it is" if name == "token" else repr(first["input"])[:60]
+    return f"{place} is {shown}: {first['msg']}"

@@ -34,6 +34,8 @@ class StageStatus:
     oldest: float | None
     latency_p50: float | None
     latency_p99: float | None
+    paused: bool = False
+    """It fetches nothing, because somebody said so."""
 
 
 def status_of(topology: str, running: Running) -> StageStatus:
@@ -67,4 +69,5 @@ def status_of(topology: str, running: Running) -> StageStatus:
         oldest=max(ages, default=None),
         latency_p50=max((p50 for p50, _ in latencies), default=None),
         latency_p99=max((p99 for _, p99 in latencies), default=None),
+        paused=any(intake.paused for intake in running.intakes),
     )

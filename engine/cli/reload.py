@@ -1,6 +1,7 @@
 """`headrace run --reload`: a process that starts the engine in another, and starts it anew when a file changes."""
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ def supervise(targets: list[str], app_dir: Path, config: Path | None, settings: 
 
     The old process is drained first. SIGTERM and SIGINT are passed on to it; the exit code is its own.
     """
-    child = _Child(_command(targets, app_dir, config, settings), settings.drain)
+    child = _Child(_command(targets, app_dir, config, settings), _surroundings(settings), settings.drain)
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, child.pass_on)
     logging.getLogger("watchfiles").setLevel(logging.WARNING)
@@ -44,17 +45,25 @@ def _command(targets: list[str], app_dir: Path, config: Path | None, settings: S
     command = [sys.executable, "-P", "-m", "headrace", "run", "--no-reload", "--app-dir", str(app_dir)]
     command += ["--drain", str(settings.drain), "--burst" if settings.burst else "--no-burst"]
     command += ["--log-format", settings.log_format, "--log-level", settings.log_level]
+    command += ["--http", settings.http] if settings.http is not None else []
     command += ["--config", str(config)] if config is not None else []
     return [*command, "--", *targets]
+
+
+def _surroundings(settings: Settings) -> dict[str, str]:
+    """The environment, with the token in it: in the command everybody on the machine could read it."""
+    token = {} if settings.token is None else {"HEADRACE_TOKEN": settings.token.get_secret_value()}
+    return dict(os.environ) | token
 
 
 class _Child:
     """The process that runs the engine now."""
 
-    def __init__(self, command: list[str], drain: float) -> None:
+    def __init__(self, command: list[str], surroundings: dict[str, str], drain: float) -> None:
         self.asked = threading.Event()
         """Set once this process was asked to end."""
         self._command = command
+        self._surroundings = surroundings
         self._drain = drain
         self._draining = False
         self._told = False
@@ -63,7 +72,7 @@ class _Child:
     def _start(self) -> None:
         self._told = False
         # In a group of its own: Ctrl-C comes to this process alone, which passes it on once.
-        self._process = subprocess.Popen(self._command, process_group=0)
+        self._process = subprocess.Popen(self._command, env=self._surroundings, process_group=0)
 
     def pass_on(self, number: int, frame: FrameType | None) -> None:
         """Hand on a signal: the first drains the child, unless it drains already; a second ends it at once."""

@@ -1,6 +1,7 @@
 """`headrace run`: run topologies until they are told to stop, or until nothing is left."""
 
 import logging
+from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -53,6 +54,18 @@ def run(
             help="Report a stage that has work and makes no progress for so long; 60 unless told otherwise.",
         ),
     ] = None,
+    http: Annotated[
+        str | None,
+        typer.Option(
+            envvar="HEADRACE_HTTP",
+            metavar="HOST:PORT",
+            help="Serve probes, API and page there, for instance at 127.0.0.1:8080.",
+        ),
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="What has to be sent to change something over HTTP; better set as HEADRACE_TOKEN."),
+    ] = None,
     app_dir: AppDir = Path(),
     config: Config = None,
     reload: Annotated[
@@ -71,24 +84,33 @@ def run(
     """
     given = {"burst": burst, "drain": drain, "reload": reload, "require_healthy": require_healthy}
     given["stalled_after"] = stalled_after
-    settings = read(app_dir, config, log_format=log_format, log_level=log_level, **given)
+    settings = read(app_dir, config, log_format=log_format, log_level=log_level, http=http, token=token, **given)
     logs.configure(settings.log_format, settings.log_level)
     if settings.reload:
         return supervise(targets, app_dir, config, settings)
+    if token is not None:
+        logger.warning("--token can be read in the list of processes; set HEADRACE_TOKEN instead")
     graphs = load_graphs(targets, app_dir)
-    set_for_streams()
     engine = Engine(*graphs, drain=settings.drain, stalled_after=settings.stalled_after)
-    return anyio.run(_until_drained, engine, settings.burst, settings.require_healthy)
+    site: AbstractAsyncContextManager[None] = nullcontext()
+    if settings.http is not None:
+        from engine.http.site import site_of  # with it comes the server: only for those who want it
+
+        site = site_of(engine, settings)
+    set_for_streams()
+    return anyio.run(_until_drained, engine, site, settings.burst, settings.require_healthy)
 
 
-async def _until_drained(engine: Engine, burst: bool, require_healthy: float | None) -> int:
+async def _until_drained(
+    engine: Engine, site: AbstractAsyncContextManager[None], burst: bool, require_healthy: float | None
+) -> int:
     """Run the engine to its end; what goes wrong once it runs is logged, and told by the exit code."""
     for graph in engine.graphs:
         sources = sum(len(stage.sources) for stage in graph.stages)
         logger.info("starting", extra={"topology": graph.name, "stages": len(graph.stages), "sources": sources})
     code = Code.DONE
     with on_signals(partial(_drain, engine), engine.patience + LAST, partial(_left, engine)):
-        async with anyio.create_task_group() as tasks:
+        async with site, anyio.create_task_group() as tasks:
             if in_foreground():
                 tasks.start_soon(show_status, engine)
             try:

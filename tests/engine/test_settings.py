@@ -23,6 +23,15 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
         "drain": 25.0,
         "require_healthy": None,
         "stalled_after": 60.0,
+        "http": None,
+        "token": None,
+        "http_guard_reading": False,
+        "http_hosts": "",
+        "http_probes": True,
+        "http_metrics": True,
+        "http_asyncapi": True,
+        "http_page": True,
+        "http_api": True,
         "reload": False,
         "log_format": "auto",
         "log_level": "info",
@@ -63,7 +72,7 @@ def test_variables_that_are_no_settings_are_left_alone(tmp_path: Path, monkeypat
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("drian = 3", ["unknown key drian", "burst, drain, log_format, log_level, reload"]),
+        ("drian = 3", ["unknown key drian", "burst, drain, http, ", "log_format, log_level, reload"]),
         ("[headrace]\ndrain = 3", ["unknown key headrace"]),
         ("drain = \n", ["not TOML", "line 1"]),
         ('drain = "soon"', ["drain is 'soon'", "number"]),
@@ -107,3 +116,12 @@ def test_a_bad_value_is_told_by_where_it_was_given(
         monkeypatch.setenv("HEADRACE_DRAIN", variable)
     with pytest.raises(SettingsError, match=place):
         read(tmp_path, **given_)
+
+
+@pytest.mark.parametrize("token", ["short", "with a blank", "größe-und-mehr", " " * 9])
+def test_a_token_that_no_header_could_carry_is_refused_and_not_repeated(tmp_path: Path, token: str) -> None:
+    with pytest.raises(SettingsError) as wrong:
+        read(tmp_path, token=token)
+    assert str(wrong.value).startswith("--token is what it is: ")
+    assert token not in str(wrong.value)
+    assert "s3cret-token" not in repr(read(tmp_path, token="s3cret-token"))

@@ -1,0 +1,1 @@
+"""A running engine over HTTP: probes, the API, and what belongs beside them."""

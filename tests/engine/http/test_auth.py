@@ -1,0 +1,98 @@
+"""Who may do what: the token, guarded reading, names that requests may be addressed to."""
+
+import pytest
+
+from engine.http.auth import KnownHosts, host_of
+from tests.engine.http.served import BEARER, milling
+
+pytestmark = pytest.mark.anyio
+CHANGES = ["drain", "stages/mill/grind/pause", "stages/mill/grind/resume", "stages/mill/grind/scale", "dead/redrive"]
+WRONG = ["", "Bearer", "Bearer ", "Bearer wrong", "Basic YTpi", "a-token-of-the-tests", "Bearer a-token-of-the-test"]
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_nothing_is_changed_without_the_token(path: str) -> None:
+    async with milling() as (_, engine, client):
+        for wrong in WRONG:
+            answer = await client.post(f"/api/v1/{path}", headers={"Authorization": wrong}, json={"workers": 3})
+            assert answer.status_code == 401
+            assert answer.headers["www-authenticate"] == 'Bearer realm="headrace"'
+        assert not engine.draining
+        assert {stage.paused for stage in engine.status()} == {False}
+
+
+@pytest.mark.parametrize("path", CHANGES)
+async def test_where_no_token_is_configured_nobody_changes_anything_and_the_answer_says_what_to_do(path: str) -> None:
+    async with milling(token=None) as (_, _, client):
+        for headers in ({}, BEARER, {"Authorization": "Bearer None"}, {"Authorization": "Bearer "}):
+            answer = await client.post(f"/api/v1/{path}", headers=headers)
+            assert answer.status_code == 403
+            assert "HEADRACE_TOKEN" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("path", ["dead", "dead/letter?position=1"])
+async def test_messages_are_shown_to_those_with_the_token_alone(path: str) -> None:
+    async with milling() as (_, _, client):
+        assert (await client.get(f"/api/v1/{path}")).status_code == 401
+    async with milling(token=None) as (_, _, client):
+        assert (await client.get(f"/api/v1/{path}")).status_code == 403
+
+
+async def test_reading_can_be_guarded_too_and_probes_are_not() -> None:
+    async with milling(guard_reading=True) as (_, _, client):
+        for path in ("status", "graph", "events", "stages/mill/grind"):
+            assert (await client.get(f"/api/v1/{path}")).status_code == 401
+        assert (await client.get("/api/v1/status", headers=BEARER)).status_code == 200
+        assert (await client.get("/livez")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("host", "known"),
+    [
+        ("127.0.0.1:8080", True),
+        ("10.1.2.3", True),
+        ("[::1]:8080", True),
+        ("localhost:8080", True),
+        ("api.localhost", True),
+        ("Stream.Example.", True),
+        ("evil.example", False),
+        ("127.0.0.1.evil.example", False),
+        ("stream.example.evil.example", False),
+        ("localhost.evil.example", False),
+        ("evil.example@127.0.0.1", False),
+        ("", False),
+    ],
+)
+async def test_a_name_that_is_not_ours_is_refused_since_a_page_elsewhere_may_lead_it_here(
+    host: str, known: bool
+) -> None:
+    async with milling(hosts={"stream.example"}) as (_, _, client):
+        answer = await client.get("/livez", headers={"Host": host})
+    assert answer.status_code == (200 if known else 421)
+    assert answer.headers["x-content-type-options"] == "nosniff"
+
+
+def test_a_host_is_told_from_its_port() -> None:
+    assert [host_of(text) for text in ("a:1", "a", "[::1]:1", "[::1]", "1.2.3.4:5")] == [
+        "a",
+        "a",
+        "::1",
+        "::1",
+        "1.2.3.4",
+    ]
+    assert not KnownHosts(lambda *_: None).known("::1:8080:evil")  # type: ignore[arg-type]
+
+
+async def test_every_answer_has_the_security_headers_and_none_lets_another_page_in() -> None:
+    async with milling() as (_, _, client):
+        answers = [
+            await client.get("/livez"),
+            await client.get("/nothing"),
+            await client.post("/api/v1/drain"),
+            await client.get("/api/v1/status", headers={"Origin": "https://evil.example"}),
+        ]
+    for answer in answers:
+        assert answer.headers["x-frame-options"] == "DENY"
+        assert "default-src 'none'" in answer.headers["content-security-policy"]
+        assert not any(name.startswith("access-control") for name in answer.headers)
+        assert "server" not in answer.headers
