@@ -171,13 +171,30 @@ class Reader:
     """The most that may be unsettled, of all its sources together."""
 
 
-async def consumer_for(link: Link, client: Client, stream: str, reader: Reader) -> float:
-    """Declare the consumer where it is missing; its `ack_wait` in seconds."""
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The consumer as it is: its `ack_wait` in seconds, and the sequence up to which all is settled."""
+
+    ack_wait: float
+    settled_to: int
+
+
+async def born(link: Link, client: Client, stream: str) -> str:
+    """When the stream was made: one of the same name that was made at another time is another."""
+    info = await link.ask(client, f"STREAM.INFO.{stream}")
+    if "error" in info:
+        raise answer(info["error"], link.where)
+    return str(info.get("created", ""))
+
+
+async def consumer_for(link: Link, client: Client, stream: str, reader: Reader, first: int | None = None) -> Joined:
+    """Declare the consumer where it is missing, to begin at the sequence `first`, if that is given."""
     where = f"{stream}.{reader.name}"
     for _ in range(_TRIES):
         info = await link.ask(client, f"CONSUMER.INFO.{where}")
         if "error" not in info:
-            return await _joined(link, client, stream, reader, info["config"])
+            ack_wait = await _joined(link, client, stream, reader, info["config"])
+            return Joined(ack_wait, _settled_to(info))
         if info["error"].get("err_code") not in (_NO_CONSUMER, _NO_STREAM):
             raise answer(info["error"], link.where)
         config: dict[str, Any] = {
@@ -190,14 +207,21 @@ async def consumer_for(link: Link, client: Client, stream: str, reader: Reader) 
             "max_deliver": -1,
             "max_ack_pending": reader.pending,
         }
+        if first is not None:
+            config |= {"deliver_policy": "by_start_sequence", "opt_start_seq": first}
         if reader.filter:
             config["filter_subject"] = reader.filter
         made = await _write(link, client, stream, reader, config, "create")
         if "error" not in made:
-            return link.target.options.ack_wait
+            return Joined(link.target.options.ack_wait, _settled_to(made))
         if made["error"].get("err_code") != _OTHERWISE:
             raise answer(made["error"], link.where, "choose another durable=, or change the stream")
     raise BrokerUnavailable(f"{link.where}: others keep changing the consumer {reader.name}")
+
+
+def _settled_to(info: Mapping[str, Any]) -> int:
+    """Of a consumer that is at nothing, all that was delivered; it begins behind that, whatever came before."""
+    return int(info.get("ack_floor" if info.get("num_ack_pending") else "delivered", {}).get("stream_seq", 0))
 
 
 async def _write(

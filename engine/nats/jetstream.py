@@ -8,6 +8,8 @@ import asyncio
 import json
 from collections import deque
 from collections.abc import Sequence
+from logging import getLogger
+from random import random
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -15,11 +17,12 @@ from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.nats.client import Link, flushed
-from engine.nats.declare import Place, Reader, consumer_for, stream_for
+from engine.nats.declare import Place, Reader, born, consumer_for, stream_for
 from engine.nats.errors import trouble
 from engine.nats.headers import decode
 from engine.nats.options import Target
 
+logger = getLogger("headrace.nats")
 EXPIRES = 30.0
 """Seconds after which the server forgets a request that it could not fill."""
 PATIENCE = 60.0
@@ -54,6 +57,12 @@ class StreamSource:
         self._number = 0
         self._asked = 0
         """Messages that the request under way may still bring."""
+        self._seen = 0
+        """The highest sequence that was fetched, as far as known here."""
+        self._born: str | None = None
+        """When the stream was made that it reads."""
+        self.remade = 0
+        """How often the consumer was found deleted, and made anew."""
         self._heard = False
         self._broken = False
         self._missing = False
@@ -80,9 +89,26 @@ class StreamSource:
 
     async def _join(self, client: Client) -> None:
         stream = await stream_for(self._link, client, self._place, reading=True)
-        self._ack_wait = await consumer_for(self._link, client, stream, self._reader)
+        first = self._resumed(await born(self._link, client, stream))
+        joined = await consumer_for(self._link, client, stream, self._reader, first)
+        self._ack_wait = joined.ack_wait
+        self._seen = max(self._seen, joined.settled_to)
         self._next = f"{self._target.api}.CONSUMER.MSG.NEXT.{stream}.{self._reader.name}"
         self._missing = False
+
+    def _resumed(self, born: str) -> int | None:
+        """Where a consumer begins that somebody has deleted and that began at the latest; None where it would anyway.
+
+        Were it to begin at the latest again, what came meanwhile would be nobody's. What is held comes again, for the
+        new consumer knows nothing of it. In a stream that is another all is new, and has the sequences of others.
+        """
+        before, self._born = self._born, born
+        if before is not None and before != born:
+            self._held.clear()
+            self._seen = 0
+        if before is None or self._reader.start == "earliest":
+            return None
+        return min(map(_sequence, self._held), default=self._seen + 1)
 
     def _lost(self) -> None:
         self._asked = 0
@@ -120,16 +146,20 @@ class StreamSource:
             if self._renewing is None:
                 raise BrokerUnavailable(f"this source of {self._place.subject} is closed: open it before fetching")
             if buffer:
-                return [buffer.popleft() for _ in range(min(limit, len(buffer)))]
+                run = [buffer.popleft() for _ in range(min(limit, len(buffer)))]
+                self._seen = max(self._seen, _sequence(run[-1]))
+                return run
             if self._broken:
                 self._broken = False
                 raise self._link.unavailable()
             client = await self._link.connected()
             if self._missing:
                 await self._join(client)
+                self.remade += 1
+                logger.warning("%s: the consumer %s was gone: made anew", self._link.where, self._reader.name)
             if self._pause:
                 self._pause = False
-                await asyncio.sleep(PAUSE)
+                await asyncio.sleep(PAUSE * (0.5 + random()))
             self._news.clear()
             if self._asked <= 0:
                 await self._ask(client, limit)
@@ -211,7 +241,7 @@ class StreamSource:
 
     async def _give_back(self, client: Client, run: list[Message]) -> None:
         """Return when the server has taken them, in their order: what is asked for next then brings them first."""
-        run.sort(key=lambda message: message.origin.offset)  # type: ignore[arg-type, return-value]  # all have one
+        run.sort(key=_sequence)
         for message in run[:-1]:
             await client.publish(self._held[message], NAK)
         for message in run[-1:]:
@@ -238,3 +268,8 @@ class StreamSource:
     def __repr__(self) -> str:
         state = "closed" if self._renewing is None else f"{len(self._held)} held"
         return f"<source of {self._place.subject} for {self._reader.name}: {state}>"
+
+
+def _sequence(message: Message) -> int:
+    """Where it is in its stream."""
+    return int(message.origin.offset or 0)

@@ -30,9 +30,10 @@ class Consumer:
     group: str
     name: str = ""
 
-    def create(self, start: Start) -> Command:
-        """Make the group, and the stream, where they are missing."""
-        return "XGROUP", "CREATE", self.stream, self.group, "0" if start == "earliest" else "$", "MKSTREAM"
+    def create(self, start: Start, after: bytes | None = None) -> Command:
+        """Make the group, and the stream, where they are missing; a group that goes on does so after that entry."""
+        position = after or ("0" if start == "earliest" else "$")
+        return "XGROUP", "CREATE", self.stream, self.group, position, "MKSTREAM"
 
     def read(self, limit: int, wait: int) -> Command:
         """What nobody has had."""
@@ -46,6 +47,11 @@ class Consumer:
     def renew(self, ids: Ids) -> list[Command]:
         """Still at it."""
         return [("XCLAIM", self.stream, self.group, self.name, 0, *part, "JUSTID") for part in chunks(ids, MANY)]
+
+    def hold(self, ids: Ids) -> list[Command]:
+        """Still at it, also where the group is new and knows nothing of it."""
+        start = ("XCLAIM", self.stream, self.group, self.name, 0)
+        return [(*start, *part, "FORCE", "JUSTID") for part in chunks(ids, MANY)]
 
     def park(self, ids: Ids) -> list[Command]:
         """No longer ours, and for any other to take."""

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from logging import getLogger
 from socket import gethostname
 from time import monotonic
 from typing import Any
@@ -16,10 +17,12 @@ from engine.redis.errors import answer, code
 from engine.redis.fields import Entry, entry_message
 from engine.redis.group import MANY, Consumer, Start, order
 from engine.redis.options import Target
+from engine.redis.positions import reached, resumed
 from engine.redis.reading import Reading
 from engine.redis.slots import Slot
 from engine.redis.wire import Servers, Wire
 
+logger = getLogger("headrace.redis")
 BLOCK = 5.0
 """Seconds that a read waits at the server before it looks for what dead consumers left."""
 
@@ -55,6 +58,10 @@ class StreamSource:
         self._swept: bytes | None = b"0-0"
         """How far the search for what others left has come; None until the next one is due."""
         self._sweep_at = 0.0
+        self._seen: bytes | None = None
+        """The last entry that came to the group, as far as known here."""
+        self.remade = 0
+        """How often the group was found deleted, and made anew."""
         self._most = MANY
         """Entries in one answer; fewer after trouble."""
         self._renewed = 0.0
@@ -68,6 +75,8 @@ class StreamSource:
             self._me = replace(self._me, name=f"{self._name}:{self._slot.number}")
         try:
             await self._join(self._teller)
+            if self._start == "latest":
+                self._seen = await reached(self._teller, self._me)
         except BaseException:
             await self._let_go()
             raise
@@ -157,10 +166,30 @@ class StreamSource:
         if isinstance(reply, ResponseError):
             if code(reply) not in ("NOGROUP", "UNBLOCKED"):
                 raise answer(reply, self._reader.where)
-            await self._join(self._reader)  # somebody has deleted the stream, or the group
+            await self._rejoin()
         if monotonic() >= self._sweep_at:
             self._swept = b"0-0"
-        return self._take(reply[0][1]) if isinstance(reply, list) else []
+        if not isinstance(reply, list):
+            return []
+        self._seen = reply[0][1][-1][0]
+        return self._take(reply[0][1])
+
+    async def _rejoin(self) -> None:
+        """Make the group anew, when somebody has deleted it, or its stream.
+
+        One that began at the earliest does so again. One that began at the latest must not: what came meanwhile
+        would be nobody's. It goes on behind what it has seen, and what is held is noted in it.
+        """
+        wire, me, after = self._reader, self._me, None
+        if self._start == "latest" and self._seen is not None:
+            after = await resumed(wire, me.stream, self._seen)
+        (reply,) = await wire.exchange((me.create(self._start, after),))
+        if isinstance(reply, ResponseError) and code(reply) != "BUSYGROUP":
+            raise answer(reply, wire.where)
+        if after is not None and self._held:
+            await wire.exchange(me.hold(list(self._held)))
+        self.remade += 1
+        logger.warning("%s: somebody has deleted the group %s: made anew", wire.where, me.group)
 
     async def _leftovers(self, start: str, limit: int) -> list[Message]:
         """What is pending under this name without being held: of a former process, or of a lost answer."""

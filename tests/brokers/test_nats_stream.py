@@ -178,6 +178,65 @@ async def test_what_somebody_deletes_is_declared_again(nats_server: Server, clie
             await sink.publish([message(2, stream.name)])
 
 
+@pytest.mark.parametrize("what", ["stream", "consumer"])
+@pytest.mark.parametrize("before", [0, 2])
+async def test_a_consumer_that_began_at_the_latest_loses_nothing_when_somebody_deletes_it(
+    nats_server: Server, client: Any, what: str, before: int
+) -> None:
+    stream, subject = names()
+    async with Proxy(nats_server) as proxy:
+        direct = Nats(nats_server.url).stream(stream, subject=subject)
+        await publish(direct, 99)
+        endpoint = Nats(proxy.url, timeout=1.0).stream(stream, subject=subject, start="latest")
+        source = endpoint.source("readers")
+        async with opened(source):
+            await publish(direct, *range(before))
+            held = await fetched(source, before) if before else []
+            await source.settle(held, [])
+            proxy.cut()
+            if what == "stream":
+                await client.jetstream().delete_stream(stream)
+            else:
+                await client.jetstream().delete_consumer(stream, (await consumer(client, stream)).name)
+            await publish(direct, 7)
+            proxy.mend()
+            got: list[Any] = []
+
+            async def fetch() -> None:
+                got.extend(numbers(await source.fetch(5)))
+
+            with anyio.fail_after(10):
+                while 7 not in got:
+                    await insist(fetch)
+            assert 99 not in got
+
+
+async def test_what_was_held_of_a_stream_that_is_deleted_settles_nothing_in_the_new_one(
+    nats_server: Server, client: Any
+) -> None:
+    stream = stream_at(nats_server.url, ack_wait=QUICK)
+    source = stream.source("readers")
+    async with opened(source):
+        await publish(stream, 1)
+        old = await source.fetch(1)
+        await client.jetstream().delete_stream(stream.stream)
+        await publish(stream, 2)
+        assert numbers(await source.fetch(1)) == [2]
+        await source.settle(old, [])
+        await client.flush()
+    assert await redelivered(stream) == 1
+
+
+async def redelivered(stream: Any) -> int:
+    """How many messages another source gets at once."""
+    source, got = stream.source("readers"), []
+    async with opened(source):
+        with anyio.move_on_after(1):
+            got = await source.fetch(5)
+            await source.settle(got, [])
+    return len(got)
+
+
 # -- what is held ------------------------------------------------------------------------------------------------
 
 

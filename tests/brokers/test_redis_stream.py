@@ -301,6 +301,28 @@ async def test_a_stream_or_group_that_somebody_deletes_is_made_again(
         assert got[-1].attempt == 1
 
 
+@pytest.mark.parametrize("how", ["delete", "destroy"])
+@pytest.mark.parametrize("before", [0, 2])
+async def test_a_group_that_began_at_the_latest_loses_nothing_when_somebody_deletes_it(
+    redis_server: Server, client: Any, how: str, before: int
+) -> None:
+    stream = Redis(redis_server.url, min_idle=QUICK).stream(f"s-{uuid4().hex}", start="latest")
+    await publish(stream, 99)
+    source = stream.source("readers")
+    async with opened(source):
+        await publish(stream, *range(before))
+        held = await fetched(source, before) if before else []
+        await source.settle(held[:1], [])
+        async with client.pipeline(transaction=True) as together:  # before the source can have noticed
+            together.xgroup_destroy(stream.name, "readers") if how == "destroy" else together.delete(stream.name)
+            together.xadd(stream.name, {"data": "7"})
+            await together.execute()
+        await publish(stream, 8)
+        with anyio.fail_after(10):
+            assert numbers(await fetched(source, 2)) == [7, 8]
+        assert await pending(client, stream) == (3 if before and how == "destroy" else 2)
+
+
 async def test_entries_deleted_while_they_were_pending_are_left_out(stream: RedisStream, client: Any) -> None:
     source = stream.source("readers")
     async with opened(source):
