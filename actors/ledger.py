@@ -5,6 +5,7 @@ Acts for a whole run at once: dead letters are published and confirmed first, th
 
 from collections.abc import Callable, Sequence
 from logging import Logger, LoggerAdapter
+from random import random
 from time import time
 from typing import Any
 
@@ -21,7 +22,7 @@ from actors.receipt import Failure, Outcome, Receipt
 from actors.statistics import Counts, Latency
 
 BURY_AGAIN = 5.0
-"""Seconds until a dead letter that its broker refused is tried again."""
+"""Seconds until a dead letter that its broker refused is tried again, at most: a quarter of it is jitter."""
 BEHIND = 1024
 """Messages that may be complete and not settled before no more are fetched."""
 DEAD, RETURNED = Outcome.DEAD, Outcome.RETURNED
@@ -226,8 +227,8 @@ class Ledger:
             del self._refused[receipt]
             self.complete(receipt)
 
-        self.logger.error("a dead letter was refused, tried again in %g s: %s", BURY_AGAIN, error)
-        self._refused[receipt] = self.clock.after(BURY_AGAIN, again)
+        self.logger.error("a dead letter was refused, tried again within %g s: %s", BURY_AGAIN, error)
+        self._refused[receipt] = self.clock.after(BURY_AGAIN * (1 - 0.25 * random()), again)
         self._refusal = f"{self._burials.what} refused one: {text(error)}"
 
     def _count_dead(self, receipt: Receipt) -> None:

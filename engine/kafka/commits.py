@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Mapping
 from logging import getLogger
+from random import random
 
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.errors import (
@@ -24,7 +25,7 @@ logger = getLogger("headrace.kafka")
 PATIENCE = 3.0
 """Seconds that a commit may take."""
 _AGAIN = 0.1
-"""Seconds until one that did not come through is sent again."""
+"""Seconds, give or take a half, until one that did not come through is sent again."""
 _MOVED = (IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError)
 """What a server says to one whose partitions are, or may be, others'."""
 
@@ -122,4 +123,4 @@ class Commits:
                         raise
                 else:
                     return
-                await asyncio.sleep(_AGAIN)
+                await asyncio.sleep(_AGAIN * (0.5 + random()))

@@ -48,6 +48,8 @@ class KafkaSource:
         self._heard = self._moved = 0.0
         self._at: dict[TopicPartition, int] = {}
         self._silence = min(_SILENCE, options.stall)
+        self.remade = 0
+        """How often the consumer was made anew because it was stuck."""
 
     async def open(self) -> None:
         """Join the group, having made the topic if it is missing and may be made; wait to be let in."""
@@ -171,6 +173,7 @@ class KafkaSource:
             await self._stalled(assignment, f"{left} messages wait and none came for {self._options.stall:g} s")
 
     async def _stalled(self, assignment: Assignment, why: str) -> None:
+        self.remade += 1
         await self._abandon(assignment)
         raise BrokerUnavailable(f"Kafka at {self._options.where}, {self._what}: {why}: connecting anew")
 

@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Sequence
 from logging import getLogger
+from random import random
 
 from nats import errors
 from nats.aio.client import Client
@@ -94,7 +95,7 @@ class SubjectSource:
             except BrokerError as error:
                 self._trouble = error
                 self._news.set()
-                await asyncio.sleep(wait)
+                await asyncio.sleep(wait * (0.5 + random()))
                 wait = min(longest, wait * 2)
             else:
                 return

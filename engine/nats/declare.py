@@ -5,6 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from random import random
 from typing import Any, Literal
 
 from nats.aio.client import Client
@@ -118,7 +119,7 @@ async def _create(link: Link, client: Client, place: Place, error: Mapping[str, 
     if "error" not in made:
         return True
     if made["error"].get("err_code") in (_TAKEN, _STORE):
-        await asyncio.sleep(PAUSE)
+        await asyncio.sleep(PAUSE * (0.5 + random()))
         return False
     raise await _overlap(link, client, place, made["error"])
 

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from random import random
 from uuid import uuid4
 
 from nats import errors
@@ -140,7 +141,7 @@ class StreamSink:
                 except BrokerUnavailable:
                     if clock() >= until:
                         raise
-                    await asyncio.sleep(AGAIN)
+                    await asyncio.sleep(AGAIN * (0.5 + random()))
         finally:
             if run.left or tries > 1:  # some confirms will never come
                 self._waiting = {name: each for name, each in self._waiting.items() if each[0] is not run}

@@ -83,6 +83,11 @@ class QueueSpec:
             if is_wrong:
                 raise TopologyError(f"queue({name!r}, {what})", remedy=_REMEDIES[what.partition("=")[0]])
 
+    @property
+    def alone(self) -> bool:
+        """Whether one consumer at a time gets everything."""
+        return self.single_active_consumer or bool(self.arguments.get("x-single-active-consumer"))
+
     def table(self, version: tuple[int, ...]) -> dict[str, Any]:
         """The arguments that a server of that version is told."""
         limit = self.delivery_limit

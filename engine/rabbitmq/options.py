@@ -19,7 +19,8 @@ class RabbitMQOptions(BaseModel):
     """How to reach a RabbitMQ. Times are in seconds.
 
     A heartbeat is sent and expected that often; a server that is silent for three of them is given up, and so is one
-    that within `timeout` gives no answer, or on a publish makes no progress. `window` is the most messages that one
+    that within `timeout` gives no answer, or on a publish makes no progress. A consumer to which nothing is delivered
+    for `stall` asks whether there is something; it is made anew if it is stuck. `window` is the most messages that one
     publisher has on the way, unconfirmed. `ssl` goes before `cafile`, `certfile` and `keyfile`. `name` is what the
     server lists the connections by. `auth="external"` logs in by the certificate. `management` is the URL of the
     management API, `http://host:15672`, by which a pre-flight reads what AMQP does not tell; it gets the same user and
@@ -39,6 +40,7 @@ class RabbitMQOptions(BaseModel):
     heartbeat: int = Field(default=20, ge=0, lt=65535)
     connect_timeout: float = Field(default=10.0, gt=0)
     timeout: float = Field(default=30.0, gt=0)
+    stall: float = Field(default=30.0, gt=0)
     window: int = Field(default=1024, ge=1)
     cafile: Path | None = None
     certfile: Path | None = None

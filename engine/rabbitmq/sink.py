@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Coroutine, Sequence
+from random import random
 from time import time
 from typing import Any
 from uuid import uuid4
@@ -93,7 +94,7 @@ class Publisher:
             if clock() + pause > until:
                 failures |= {at: refusals.not_taken(self._about) for at in wanted}
                 return
-            await asyncio.sleep(pause)
+            await asyncio.sleep(pause * (0.5 + random() / 2))
             pause = min(2 * pause, _LONGEST_PAUSE)
 
     async def _publish(

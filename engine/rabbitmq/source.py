@@ -4,6 +4,7 @@ import asyncio
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from heapq import heappop, heappush
+from random import random
 from typing import Any
 
 import aiormq
@@ -13,14 +14,15 @@ from engine.rabbitmq import frames, refusals
 from engine.rabbitmq.acks import Unsettled
 from engine.rabbitmq.declare import QueueSpec, declare_queue, delete_queue
 from engine.rabbitmq.messages import Delivery
-from engine.rabbitmq.methods import Consume
+from engine.rabbitmq.methods import Consume, QueueDeclare
 from engine.rabbitmq.shared import Shared
+from engine.rabbitmq.silence import Silence
 from engine.rabbitmq.wire import Wire
 
 _MOST = 65_535
 """The most that a prefetch can be."""
 _AGAIN = 0.2
-"""Seconds after which a source of replies connects again."""
+"""Seconds, give or take a half, after which a source of replies connects again."""
 
 SourceOf = Callable[[str, str], str]
 """What a message's source is called, by the exchange and the routing key that it was published with."""
@@ -63,11 +65,21 @@ class Consumer:
         self.error = self.error or error
         self._news.set()
 
+    @property
+    def news(self) -> bool:
+        """Whether there is a message, or the channel is lost."""
+        return bool(self._waiting or self._back or self.error)
+
     async def wait(self) -> None:
-        """Wait until there is a message, or the channel is lost."""
-        while not (self._waiting or self._back or self.error):
+        """Wait until there is news."""
+        while not self.news:
             self._news.clear()
             await self._news.wait()
+
+    @property
+    def unsettled(self) -> int:
+        """How many messages the server has delivered that are not acknowledged."""
+        return len(self._unsettled)
 
     def take(self, limit: int) -> list[Delivery]:
         """Up to so many deliveries, in the order of their tags."""
@@ -133,6 +145,10 @@ class RabbitSource:
         self._passing = passing
         self._shared: Shared | None = None
         self._consumer: Consumer | None = None
+        # Of a queue that was declared elsewhere nobody knows whether it has a single active consumer.
+        self._silence = Silence(spec.declare and not spec.alone)
+        self.remade = 0
+        """How often the consumer was made anew because nothing came."""
 
     async def open(self) -> None:
         """Connect, declare the queue, and consume it."""
@@ -171,7 +187,7 @@ class RabbitSource:
             except BrokerUnavailable:
                 if not self._passing or self._shared is None:
                     raise
-                await asyncio.sleep(_AGAIN)  # whoever waits for a reply has a patience of its own
+                await asyncio.sleep(_AGAIN * (0.5 + random()))  # whoever waits for a reply has a patience of its own
 
     async def _fetch(self, limit: int) -> list[Message]:
         if self._shared is None:
@@ -179,12 +195,33 @@ class RabbitSource:
         if self._consumer is None:
             self._consumer = await self._consume(self._shared)
         consumer = self._consumer
-        await consumer.wait()
+        if not consumer.news:
+            await self._listen(consumer)
         if consumer.error is not None:
             self._consumer = None
             await consumer.wire.close_channel(consumer.channel)  # or what it holds would never come again
             raise consumer.error
         return [each.message() for each in consumer.take(limit)]
+
+    async def _listen(self, consumer: Consumer) -> None:
+        """Wait for news; where there is none for long, ask the server whether there should be."""
+        self._silence.heard()
+        while not consumer.news:
+            try:
+                async with asyncio.timeout(consumer.wire.options.stall):
+                    await consumer.wait()
+            except TimeoutError:
+                await self._look(consumer)
+
+    async def _look(self, consumer: Consumer) -> None:
+        wire = consumer.wire
+        async with wire.channel() as channel:
+            told = await wire.ask(channel.rpc(QueueDeclare(queue=self._queue, passive=True)), about=self._about)
+        ready, consumers = told.message_count or 0, told.consumer_count or 0
+        why = self._silence.looked(ready, consumers, consumer.unsettled, self._prefetch)
+        if why is not None and not consumer.news:
+            self.remade += 1
+            consumer.lost(BrokerUnavailable(f"{self._about!r}: {why}: consuming anew"))
 
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Acknowledge `done`, and hand `returned` out again; those of an earlier connection are forgotten."""

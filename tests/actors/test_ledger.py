@@ -170,7 +170,7 @@ async def test_a_refused_dead_letter_is_tried_again_and_its_original_kept_until_
         done.receipt.acknowledge()
         await quiet()
         assert books.wire.done == [b"a", b"c"]
-        assert "a dead letter was refused, tried again in 5 s" in caplog.text
+        assert "a dead letter was refused, tried again within 5 s" in caplog.text
         await books.after(BURY_AGAIN)
         assert books.wire.done == [b"a", b"c"]
         books.grave.refuse.clear()

@@ -6,6 +6,7 @@ from typing import Any
 
 import anyio
 import pytest
+from aiormq import spec
 
 from actors import BrokerUnavailable, Message, Origin, PublishError, Sink, Source
 from engine.rabbitmq import frames
@@ -132,6 +133,56 @@ async def test_a_queue_that_is_deleted_under_its_reader_is_declared_again(rabbit
         async with queue.broker:
             await queue.publish(1)
         assert numbers(await source.fetch(1)) == [1]
+
+
+async def forgotten(server: Server, source: Any, queue: RabbitQueue) -> None:
+    """Have the server forget a consumer that goes on to believe in itself."""
+    told = await anyio.to_thread.run_sync(server.ctl, "-q", "list_consumers", "queue_name", "consumer_tag")
+    (tag,) = [line.split()[1] for line in told.splitlines() if line.split()[0] == queue.name]
+    channel = source._consumer.channel
+    await channel.rpc(spec.Basic.Cancel(consumer_tag=tag))
+
+
+@pytest.mark.parametrize("alone", [True, False])
+async def test_a_consumer_that_is_alive_and_gets_nothing_is_made_anew(rabbitmq_server: Server, alone: bool) -> None:
+    queue = RabbitMQ(rabbitmq_server.url, stall=0.2).queue(fresh())
+    source, other, sink = queue.source("g"), queue.source("g", 1), queue.sink()
+    async with opened(source, sink):
+        await forgotten(rabbitmq_server, source, queue)
+        await published(sink, 1, 2, 3)
+        reason = "no consumer of its queue" if alone else "2 messages are in its queue and none comes"
+        held: list[Message] = []
+        if not alone:
+            await other.open()
+            held = await fetched(other, 1)
+        with anyio.fail_after(10), pytest.raises(BrokerUnavailable, match=reason):
+            await source.fetch(5)
+        assert numbers(await fetched(source, 3 if alone else 2)) == ([1, 2, 3] if alone else [2, 3])
+        assert source.remade == 1
+        await other.settle(held, [])
+        await other.close()
+
+
+async def test_a_consumer_of_an_empty_queue_or_without_room_or_not_the_active_one_is_left_alone(
+    rabbitmq_server: Server,
+) -> None:
+    quick = RabbitMQ(rabbitmq_server.url, stall=0.05)
+    empty, full, single = (
+        quick.queue(fresh()),
+        quick.queue(fresh()),
+        quick.queue(fresh(), single_active_consumer=True),
+    )
+    idle, busy, active, standby = empty.source("g"), full.source("g", 1), single.source("g", 1), single.source("g")
+    sinks = full.sink(), single.sink()
+    async with opened(idle, busy, active, standby, *sinks):
+        for sink in sinks:
+            await published(sink, 1, 2, 3)
+        await fetched(busy, 1)
+        await fetched(active, 1)
+        for source in (idle, busy, standby):
+            with anyio.move_on_after(0.6):
+                pytest.fail(f"{await source.fetch(1)}")
+            assert source.remade == 0
 
 
 async def test_a_silent_server_is_given_up_and_a_busy_one_is_not(rabbitmq_server: Server, proxy: Proxy) -> None:
