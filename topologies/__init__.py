@@ -6,6 +6,7 @@ Knows actors and pydantic, and no broker.
 from logging import Logger
 
 from topologies.asyncapi import asyncapi
+from topologies.asyncapi_forms import DocumentFormat, page, render
 from topologies.codec import Codec, codec, encode, encoder_of, guess, refusal, unpublishable
 from topologies.declare import Publisher, PublisherOptions, StageOptions
 from topologies.draw import Format, draw
@@ -21,6 +22,7 @@ __all__ = [
     "Codec",
     "Context",
     "Depends",
+    "DocumentFormat",
     "Format",
     "Graph",
     "Handler",
@@ -46,7 +48,9 @@ __all__ = [
     "encoder_of",
     "guess",
     "outline",
+    "page",
     "refusal",
+    "render",
     "summary",
     "unpublishable",
 ]

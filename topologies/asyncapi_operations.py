@@ -76,7 +76,7 @@ def _sent(graph: Graph, stage: Stage, endpoint: Endpoint) -> Operation:
     for before in upstream:
         if before.handler is not None:
             bodies += [body for body in variants(before.handler.passes) if body not in bodies and body is not NoneType]
-    what = [f"{'what' if before.kind == 'subscriber' else 'those that'} {_does(before)}" for before in upstream]
+    what = [f"what {before.name} {'returns' if before.kind == 'subscriber' else 'sends here'}" for before in upstream]
     return Operation(
         topology=graph.name,
         stage=stage,
@@ -86,10 +86,6 @@ def _sent(graph: Graph, stage: Stage, endpoint: Endpoint) -> Operation:
         summary=f"Publishes {', and '.join(what)}." if what else "",
         bodies=tuple(bodies) or (Any,),
     )
-
-
-def _does(stage: Stage) -> str:
-    return f"{stage.name} {'returns' if stage.kind == 'subscriber' else 'sends here'}"
 
 
 def _buried(graph: Graph, stage: Stage) -> Iterator[Operation]:

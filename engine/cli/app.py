@@ -10,6 +10,7 @@ import typer
 
 from engine.cli import dead
 from engine.cli.check import check
+from engine.cli.docs import docs
 from engine.cli.exits import Code, report
 from engine.cli.graph import graph
 from engine.cli.publish import publish
@@ -66,6 +67,6 @@ def _options(
 ) -> None: ...
 
 
-for command in (run, check, graph, publish, version):
+for command in (run, check, graph, docs, publish, version):
     app.command()(command)
 app.add_typer(dead.app)

@@ -22,6 +22,7 @@ _PACKAGES: dict[Callable[[], Path], str] = {
     programs.java: "openjdk-17-jre-headless",
     programs.node: "nodejs",
     programs.prometheus: "prometheus",
+    programs.chromium: "chromium",
 }
 _POLICY = Path("/usr/sbin/policy-rc.d")
 

@@ -99,6 +99,15 @@ def npm() -> Path:
     )
 
 
+def chromium() -> Path:
+    """Return a Chromium, or Chrome, which shows pages without a window."""
+    return _first(
+        "Chromium",
+        *map(shutil.which, ("chromium", "chromium-browser", "google-chrome")),
+        remedy="Debian and Ubuntu: `sudo apt-get install chromium`. macOS: `brew install chromium`.",
+    )
+
+
 def asyncapi() -> Path:
     """Return the folder of the packages `@asyncapi/parser` and `@asyncapi/specs`."""
     return _first(

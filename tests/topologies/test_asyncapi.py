@@ -139,7 +139,7 @@ def test_a_router_that_says_only_where_passes_on_what_it_takes_and_another_anyth
     assert list(channels["memory.one"]["messages"]) == ["Item"]
     assert channels["memory.two"]["messages"]["Body"]["payload"] == {}
     operations = document(topology)["operations"]
-    assert operations["t.to_one"]["summary"] == "Publishes those that forward sends here."
+    assert operations["t.to_one"]["summary"] == "Publishes what forward sends here."
 
 
 def test_members_of_a_union_are_messages_of_their_own() -> None:

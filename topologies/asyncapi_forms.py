@@ -1,0 +1,66 @@
+"""An AsyncAPI document as text: JSON, YAML, and a page that works without a network."""
+
+import json
+import re
+from base64 import b64encode
+from collections.abc import Callable, Mapping
+from functools import cache
+from hashlib import sha256
+from html import escape
+from importlib.resources import files
+from typing import Any, Literal
+
+DocumentFormat = Literal["json", "yaml", "html"]
+_IN_SCRIPT = str.maketrans({sign: f"\\u{ord(sign):04x}" for sign in "<>&\u2028\u2029"})
+
+
+def render(document: Mapping[str, Any], format: DocumentFormat) -> str:
+    """The document in that form, ending with a newline."""
+    return _FORMS[format](document)
+
+
+def as_json(document: Mapping[str, Any]) -> str:
+    """JSON, indented."""
+    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def as_yaml(document: Mapping[str, Any]) -> str:
+    """YAML, in the order of the document and without aliases."""
+    import yaml
+
+    class Plain(yaml.SafeDumper):
+        def ignore_aliases(self, data: Any) -> bool:
+            return True
+
+    return yaml.dump(document, Dumper=Plain, sort_keys=False, allow_unicode=True, width=120)
+
+
+def page(document: Mapping[str, Any]) -> str:
+    """One page of HTML that shows any such document, searchable, with all that it needs inside.
+
+    It loads nothing and tells nobody anything: its policy allows no connection, and no script but its own. Whatever
+    the document says is shown as text.
+    """
+    template, policy = _template()
+    told = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_IN_SCRIPT)
+    parts = {"policy": policy, "title": escape(str(document["info"]["title"])), "document": told}
+    return re.sub("@(policy|title|document)@", lambda found: parts[found[1]], template)
+
+
+@cache
+def _template() -> tuple[str, str]:
+    """The page without its document, and what it may do: run the script and the style that stand in it."""
+    text = files("topologies").joinpath("asyncapi_page.html").read_text(encoding="utf-8")
+    allowed = {kind: _hash(re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL)[-1]) for kind in ("script", "style")}
+    policy = (
+        f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; img-src data:; "
+        "base-uri 'none'; form-action 'none'"
+    )
+    return text, policy
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{b64encode(sha256(text.encode()).digest()).decode()}'"
+
+
+_FORMS: Mapping[DocumentFormat, Callable[[Mapping[str, Any]], str]] = {"json": as_json, "yaml": as_yaml, "html": page}
