@@ -125,7 +125,9 @@ class Found:
         self.add("unread", what, f"not told: {why}", advice)
 
     def verdict(self, edge: Edge) -> Verdict:
-        """What they come to."""
+        """What they come to. Where messages themselves say where they go, there was no such place to look at."""
+        if edge.template:
+            self.unread(edge.endpoint.name, "each message fills in where it goes")
         return Verdict(edge, self.promise, in_order(self.findings))
 
 

@@ -27,14 +27,16 @@ from topologies import Graph, Outline, Stage, outline, summary
 Connect = Annotated[
     bool,
     typer.Option(
-        "--connect", envvar="HEADRACE_CONNECT", help="Ask the servers for the guarantee that each edge really has."
+        "--connect",
+        envvar="HEADRACE_CHECK_CONNECT",
+        help="Ask the servers for the guarantee that each edge really has.",
     ),
 ]
 Strict = Annotated[
-    bool, typer.Option("--strict", envvar="HEADRACE_STRICT", help="Exit with 1 where a setting breaks a promise.")
+    bool, typer.Option("--strict", envvar="HEADRACE_CHECK_STRICT", help="Exit with 1 where a setting breaks a promise.")
 ]
 Timeout = Annotated[
-    float, typer.Option(envvar="HEADRACE_TIMEOUT", min=0.1, help="Seconds that each server may take to answer.")
+    float, typer.Option(envvar="HEADRACE_CHECK_TIMEOUT", min=0.1, help="Seconds that each server may take to answer.")
 ]
 
 

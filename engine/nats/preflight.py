@@ -154,6 +154,9 @@ def _consumer(found: Found, config: Mapping[str, Any], edge: Edge) -> None:
     if 0 < pending < edge.bound:
         means = f"fewer than the {edge.bound:,} messages that the engine may hold: it is raised when the source opens"
         found.add("note", f"max_ack_pending={pending}", means)
+    if idle := (config.get("inactive_threshold") or 0) / 1e9:
+        means = "a consumer that is away for longer is deleted, and begins anew where start= says"
+        found.add("note", f"inactive_threshold={_span(idle)}", means, "inactive_threshold=0")
     wait = (config.get("ack_wait") or 0) / 1e9
     if 0 < wait < 1:
         means = "a pause of the process that is longer brings messages twice"

@@ -124,4 +124,4 @@ class _Management:
             return Node(node.version, True, alarms=None)
         kinds = {"mem_alarm": "memory", "disk_free_alarm": "disk space"}
         alarms = {kind for each in nodes for key, kind in kinds.items() if each.get(key)}
-        return Node(node.version, True, alarms=tuple(sorted(alarms)), nodes=len(nodes))
+        return Node(node.version, True, alarms=tuple(sorted(alarms)))

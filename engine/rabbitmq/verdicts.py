@@ -21,7 +21,6 @@ class Node:
     told: bool = False
     why: str = ""
     alarms: tuple[str, ...] | None = None
-    nodes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -67,7 +67,7 @@ def _persistence(found: Found, server: Server) -> None:
         found.add("warning", "appendonly=no, save=", "a restart of the server loses everything", "appendonly yes")
     elif aof == "no":
         setting = "appendonly=no" if save is None else f"appendonly=no, save={save}"
-        found.add("warning", setting, "a crash of the server loses all since its last snapshot", "appendonly yes")
+        found.add("warning", setting, "a crash of the server loses whatever is in no snapshot yet", "appendonly yes")
     elif aof == "yes" and fsync == "everysec":
         means = "the last second or two go with the machine"
         found.add("limit", "appendfsync=everysec", means, "appendfsync always")

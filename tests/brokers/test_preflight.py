@@ -70,6 +70,12 @@ def test_the_embedded_broker_is_gone_with_its_process() -> None:
     assert verdict.kept
 
 
+@pytest.mark.parametrize("name", ["orders.{customer}", "orders"])
+def test_where_messages_say_where_they_go_only_the_server_itself_was_looked_at(name: str) -> None:
+    verdict = redis.judge(edge(Redis().stream(name), "destination"), redis.Server(settings=SAFE), redis.Key())
+    assert ("as far as it can be told" in verdict.guarantee) == ("{" in name)
+
+
 # -- redis -----------------------------------------------------------------------------------------------------
 
 SAFE = {"appendonly": "yes", "appendfsync": "always", "save": "", "maxmemory": "0", "maxmemory-policy": "noeviction"}
@@ -216,7 +222,7 @@ def test_a_session_that_the_group_does_not_allow_and_short_memories_are_found() 
 # -- rabbitmq --------------------------------------------------------------------------------------------------
 
 QUEUE = RabbitMQ().queue("orders")
-NODE = rabbit.Node((3, 13, 0), told=True, alarms=(), nodes=3)
+NODE = rabbit.Node((3, 13, 0), told=True, alarms=())
 QUORUM = rabbit.Queue(True, kind="quorum", members=3, policies=True)
 
 
@@ -366,9 +372,11 @@ def test_a_stream_of_one_replica_is_as_safe_as_its_disk_is_written_often() -> No
 
 def test_a_consumer_that_gives_up_or_is_short_of_room_is_found() -> None:
     consumer = {"max_deliver": 3, "ack_policy": "none", "max_ack_pending": 10, "ack_wait": 10**8}
+    consumer |= {"inactive_threshold": 60 * 10**9}
     found = levels(of_nats({}, "source", consumer=consumer))
     assert found["max_deliver=3"] == found["ack_policy=none"] == "refused"
     assert found["max_ack_pending=10"] == found["ack_wait=0.1s"] == "note"
+    assert found["inactive_threshold=1m"] == "note"
 
 
 def test_core_subjects_are_at_most_once_and_jetstream_that_is_off_lets_nothing_pass() -> None:

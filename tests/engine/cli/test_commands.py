@@ -182,7 +182,7 @@ def test_help_names_the_environment_variable_of_every_option(
     monkeypatch.setenv("COLUMNS", "160")
     for command, options in {
         "run": ["BURST", "DRAIN", "REQUIRE_HEALTHY", "APP_DIR", "CONFIG", "RELOAD", "LOG_FORMAT", "LOG_LEVEL"],
-        "check": ["APP_DIR", "JSON"],
+        "check": ["CHECK_CONNECT", "CHECK_STRICT", "CHECK_TIMEOUT", "APP_DIR", "JSON"],
         "graph": ["APP_DIR", "GRAPH_FORMAT", "GRAPH_OUTPUT"],
         "docs": ["APP_DIR", "DOCS_FORMAT", "DOCS_OUTPUT", "DOCS_TITLE", "DOCS_VERSION"],
         "publish": ["APP_DIR", "JSON", "PUBLISH_KEY", "PUBLISH_HEADER"],
