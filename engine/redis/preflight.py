@@ -100,7 +100,12 @@ def _failover(found: Found, server: Server) -> None:
         else:
             found.add("limit", f"min-replicas-to-write={least}", f"{means}: replication is asynchronous")
     elif server.replicas == 0:
-        found.add("limit", "replicas=0", "an acknowledged message goes with the machine's disk", "a replica, and min-replicas-to-write 1")
+        found.add(
+            "limit",
+            "replicas=0",
+            "an acknowledged message goes with the machine's disk",
+            "a replica, and min-replicas-to-write 1",
+        )
 
 
 def _key(found: Found, edge: Edge, key: Key) -> None:
