@@ -20,7 +20,8 @@ class Proxy:
     """Carries bytes between clients and a server, and on demand does not. Runs in the loop of the test.
 
     Counts what it did, so that a test can assert that the fault which it is about took place: `accepted` and
-    `refused` connections, `resets` of connections, and `carried` bytes in each direction.
+    `refused` connections, `resets` of connections, and bytes in each direction: `carried`, and `lost` in a reset after
+    they had been taken from their sender.
     """
 
     def __init__(self, server: Server, port: int | None = None) -> None:
@@ -31,6 +32,7 @@ class Proxy:
         self.refused = 0
         self.resets = 0
         self.carried: dict[Direction, int] = {"requests": 0, "answers": 0}
+        self.lost: dict[Direction, int] = {"requests": 0, "answers": 0}
         self._server = server
         self._target = server.proxied_port if port is None else port
         self._open = {"requests": _open_gate(), "answers": _open_gate()}
@@ -120,7 +122,11 @@ class Proxy:
     async def _carry(self, direction: Direction, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Carry until the sender has no more to say, then tell the receiver so."""
         while data := await reader.read(_CHUNK):
-            await self._open[direction].wait()
+            try:
+                await self._open[direction].wait()
+            except asyncio.CancelledError:
+                self.lost[direction] += len(data)
+                raise
             while data and self._rate:
                 step = max(1, int(self._rate / _STEPS))
                 writer.write(data[:step])

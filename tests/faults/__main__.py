@@ -1,0 +1,109 @@
+"""Runs the fault matrix, shows how far it is, and reports: `python -m tests.faults --broker kafka --fault mixed`."""
+
+import argparse
+import asyncio
+import json
+import logging
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from tests.faults.faults import FAULTS
+from tests.faults.run import PLACES, Progress, Result, run
+from tests.servers.process import ServerFailed
+from tests.servers.programs import Missing
+from tests.servers.site import Site
+
+console = Console(stderr=True)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what was asked for; 1 where something was lost or a fault did not happen, 130 after Ctrl-C."""
+    options = _options(arguments)
+    logging.getLogger().addHandler(logging.NullHandler())  # the clients' complaints about the faults that we make
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    results: list[Result] = []
+    try:
+        with Site() as site:
+            asyncio.run(_matrix(site, options, results))
+    except KeyboardInterrupt:
+        console.print("ended by a signal; nothing is written", style="yellow")
+        return 130
+    except (Missing, ServerFailed) as failure:
+        console.print(str(failure), style="red", markup=False)
+        return 1
+    if options.json:
+        print(json.dumps([asdict(result) for result in results], indent=1))
+    return 1 if any(result.problems for result in results) else 0
+
+
+async def _matrix(site: Site, options: argparse.Namespace, results: list[Result]) -> None:
+    loop, task = asyncio.get_running_loop(), asyncio.current_task()
+    assert task is not None
+    loop.add_signal_handler(signal.SIGTERM, task.cancel)
+    for broker in options.broker:
+        for name in options.fault:
+            if broker not in FAULTS[name].brokers:
+                continue
+            for seed in range(options.seed, options.seed + options.seeds):
+                result = await _one(site, broker, name, seed, options.messages)
+                results.append(result)
+                console.print(_line(result), highlight=False, soft_wrap=True)
+
+
+async def _one(site: Site, broker: str, name: str, seed: int, messages: int) -> Result:
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+
+        def show(progress: Progress) -> None:
+            if console.is_terminal:
+                live.update(_bar(f"{broker} × {name}, seed {seed}", progress), refresh=True)
+
+        return await run(site, broker, FAULTS[name], seed, messages, show=show)
+
+
+def _bar(what: str, progress: Progress) -> Table:
+    table = Table.grid(padding=(0, 2))
+    made = ", ".join(f"{count} {name}" for name, count in progress.made.items())
+    share = f"{100 * progress.arrived / progress.messages:3.0f} %"
+    table.add_row(what, share, f"{progress.owed:,} published, {progress.arrived:,} arrived", made)
+    return table
+
+
+def _line(result: Result) -> str:
+    verdict = result.verdict
+    mark = "[red]✗[/red]" if result.problems else "[green]✓[/green]"
+    made = ", ".join(f"{count} {what}" for what, count in result.made.items() if count and what != "handled")
+    line = (
+        f"{mark} {result.broker} × {result.fault}, seed {result.seed}: {result.messages:,} in {result.seconds:.0f} s, "
+        f"{len(verdict.missing)} lost, {len(verdict.inversions)} out of order, {verdict.duplicated:.2f} % twice, "
+        f"{verdict.dead} dead; longest stall {result.stall:.1f} s, "
+        f"recovery {'–' if result.recovery is None else f'{result.recovery:.1f} s'}; {made}"
+    )
+    return "\n    ".join([line, *(f"[red]{problem}[/red]" for problem in result.problems), *_kept(result)])
+
+
+def _kept(result: Result) -> list[str]:
+    return [f"logs of the engines: {result.folder}"] if result.problems else []
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m tests.faults", description=__doc__)
+    parser.add_argument("--broker", action="append", choices=PLACES, help="this broker; again for more; all")
+    parser.add_argument("--fault", action="append", choices=FAULTS, help="this fault; again for more; all")
+    parser.add_argument("--seed", type=int, default=1, help="the first seed: what happens when is a function of it")
+    parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other")
+    parser.add_argument("--messages", type=int, default=10_000, help="messages a run")
+    parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    options = parser.parse_args(arguments)
+    options.broker = options.broker or list(PLACES)
+    options.fault = options.fault or list(FAULTS)
+    return options
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,118 @@
+"""A run's places on RabbitMQ, by aiormq: quorum queues, consumed to their end when all is over."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, ClassVar
+
+import aiormq
+from aiormq.abc import AbstractChannel, AbstractConnection
+from pamqp.commands import Basic
+
+from tests.faults.oracle import Arrival
+from tests.faults.places import quietly
+from tests.servers.rabbitmq import RabbitMQ as Server
+
+DURABLE = Basic.Properties(delivery_mode=2)
+
+
+class AtRabbitMQ:
+    """Queues of one RabbitMQ node."""
+
+    kind: ClassVar[type[Any]] = Server
+    across: ClassVar[bool] = True
+
+    def __init__(self, server: Server, name: str) -> None:
+        self.server = server
+        self.source, self.destination = name, f"{name}.out"
+        self._connection: AbstractConnection | None = None
+        self._channel: AbstractChannel | None = None
+        self._connecting = asyncio.Lock()
+
+    async def prepare(self) -> None:
+        """Declare the queues; written down, for the node loses what it has declared when it is killed soon after."""
+        channel = await self._open()
+        await self._declare(channel, self.source, {"x-single-active-consumer": True})
+        await self._declare(channel, self.destination, {})
+        await self._declare(channel, f"{self.source}.dead", {})
+        await asyncio.to_thread(self.server.write_down_declarations)
+
+    async def _declare(self, channel: AbstractChannel, name: str, more: dict[str, Any]) -> None:
+        arguments = {"x-queue-type": "quorum"} | more
+        await channel.queue_declare(name, durable=True, arguments=arguments)
+
+    async def publish(self, run: Sequence[tuple[str, bytes]]) -> None:
+        """Publish in order on one channel, and await every confirm."""
+        channel = await self._open()
+        async with asyncio.timeout(10):
+            await asyncio.gather(
+                *(
+                    channel.basic_publish(body, routing_key=self.source, properties=DURABLE, mandatory=True)
+                    for _, body in run
+                )
+            )
+
+    async def count(self) -> int:
+        """How many are at the destination."""
+        return await self._length(self.destination)
+
+    async def arrived(self) -> list[Arrival]:
+        """Take what is at the destination."""
+        return await self._taken(self.destination)
+
+    async def dead(self) -> list[Arrival]:
+        """Take the dead letters."""
+        return await self._taken(f"{self.source}.dead")
+
+    async def _length(self, queue: str) -> int:
+        channel = await self._open()
+        async with asyncio.timeout(3):
+            return (await channel.queue_declare(queue, passive=True)).message_count or 0
+
+    async def _taken(self, queue: str) -> list[Arrival]:
+        """All that is in a queue; called when no more faults are to come, for what was taken is gone."""
+        waiting = await self._length(queue)
+        if not waiting:
+            return []
+        found: list[Arrival] = []
+        full = asyncio.Event()
+
+        async def take(message: Any) -> None:
+            headers = message.header.properties.headers or {}
+            found.append(Arrival(headers.get("headrace-key"), message.body))
+            if len(found) >= waiting:
+                full.set()
+
+        channel = await self._open()
+        consumer = await channel.basic_consume(queue, take, no_ack=True)
+        async with asyncio.timeout(120):
+            await full.wait()
+        await channel.basic_cancel(consumer.consumer_tag or "")
+        return found
+
+    async def _open(self) -> AbstractChannel:
+        async with self._connecting:
+            channel, connection = self._channel, self._connection
+            if channel is None or channel.is_closed or connection is None or connection.is_closed:
+                if connection is not None:
+                    await quietly(connection.close())
+                async with asyncio.timeout(5):
+                    self._connection = await aiormq.connect(f"{self.server.url}?heartbeat=10")
+                    self._channel = channel = await self._connection.channel(publisher_confirms=True)
+            return channel
+
+    async def refuse(self) -> None:
+        """Let the destination be full: `reject-publish`, by a policy, as an administrator would."""
+        definition = '{"max-length": 1, "overflow": "reject-publish"}'
+        arguments = ("set_policy", "--apply-to", "queues", "full", f"^{self.destination}$", definition)
+        await asyncio.to_thread(self.server.ctl, *arguments)
+
+    async def accept(self) -> None:
+        """Let it have no end."""
+        with suppress(RuntimeError):  # there is no such policy where `refuse` did not come so far
+            await asyncio.to_thread(self.server.ctl, "clear_policy", "full")
+
+    async def close(self) -> None:
+        """Let go of the connection."""
+        if self._connection is not None:
+            await quietly(self._connection.close())
