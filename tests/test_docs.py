@@ -123,6 +123,7 @@ SMALL, LARGE, WRONG = (
     {"id": number, "customer": "ann", "total": total} for number, total in ((1, 99), (2, 100), (0, 1))
 )
 METRICS = [{"name": f"m{number}", "value": number - 1} for number in range(4)]
+PERSON = {"email": "ann@example.com", "country": "de"}
 FED: dict[str, Fed] = {
     "orders": (
         [("orders", SMALL), ("orders", LARGE), ("orders", WRONG)],
@@ -178,19 +179,25 @@ FED: dict[str, Fed] = {
     "supervised": ([("words", "one"), ("words", "poison"), ("words", "two")], {"counts": [1, 1, 2]}),
     "tested": ([("orders", order(1))], {"orders.paid": [order(1)]}),
     "shop": ([("names", "ann")], {"greetings": ["hello ann"]}),
+    "signup": ([("rabbit:signups", PERSON)], {"kafka:people.de": [PERSON]}),
 }
 
 
-async def feed(topology: Topology, memory: Any) -> None:
+def place(name: str, brokers: dict[str, Any]) -> Any:
+    """The endpoint of that name: of `memory`, unless another broker stands before it."""
+    broker, _, name = name.rpartition(":")
+    return brokers[broker].queue(name) if broker == "rabbit" else brokers[broker or "memory"].topic(name)
+
+
+async def feed(topology: Topology, brokers: dict[str, Any]) -> None:
     given, expected = FED[topology.name]
     async with Harness(topology) as harness:
         for topic, body in given:
-            await harness.publish(memory.topic(topic), body)
+            await harness.publish(place(topic, brokers), body)
         await harness.settle()
         for topic, bodies in expected.items():
-            found = [
-                getattr(body, "model_dump", lambda body=body: body)() for body in harness.published(memory.topic(topic))
-            ]
+            published = harness.published(place(topic, brokers))
+            found = [getattr(body, "model_dump", lambda body=body: body)() for body in published]
             assert sorted(found, key=str) == sorted(bodies, key=str), (
                 f"{topology.name} publishes something else to {topic}"
             )
@@ -213,7 +220,7 @@ async def test_every_block_of_python_runs_and_does_what_it_says(page: Path, monk
         for topology in [each for each in names.values() if isinstance(each, Topology)]:
             if not any(topology is known for known in fed):
                 fed.append(topology)
-                await feed(topology, names["memory"])
+                await feed(topology, names)
         for name in [name for name in names if name.startswith("test_") and name not in tests]:
             assert iscoroutinefunction(names[name]), f"{block}: {name} would not be run"
             await names[name]()

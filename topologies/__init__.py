@@ -6,7 +6,7 @@ Knows actors and pydantic, and no broker.
 from logging import Logger
 
 from topologies.asyncapi import asyncapi
-from topologies.asyncapi_forms import DocumentFormat, page, render
+from topologies.asyncapi_forms import DocumentFormat, page, page_policy, render
 from topologies.codec import Codec, codec, encode, encoder_of, guess, refusal, unpublishable
 from topologies.declare import Publisher, PublisherOptions, StageOptions
 from topologies.draw import Format, draw
@@ -49,6 +49,7 @@ __all__ = [
     "guess",
     "outline",
     "page",
+    "page_policy",
     "refusal",
     "render",
     "summary",

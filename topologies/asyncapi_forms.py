@@ -41,22 +41,27 @@ def page(document: Mapping[str, Any]) -> str:
     It loads nothing and tells nobody anything: its policy allows no connection, and no script but its own. Whatever
     the document says is shown as text.
     """
-    template, policy = _template()
+    template, policy = _template(), page_policy()
     told = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_IN_SCRIPT)
     parts = {"policy": policy, "title": escape(str(document["info"]["title"])), "document": told}
     return re.sub("@(policy|title|document)@", lambda found: parts[found[1]], template)
 
 
 @cache
-def _template() -> tuple[str, str]:
-    """The page without its document, and what it may do: run the script and the style that stand in it."""
-    text = files("topologies").joinpath("asyncapi_page.html").read_text(encoding="utf-8")
+def page_policy() -> str:
+    """What pages may do, for the header `Content-Security-Policy`: run the script and style in them, no more."""
+    text = _template()
     allowed = {kind: _hash(re.findall(rf"<{kind}>(.*?)</{kind}>", text, re.DOTALL)[-1]) for kind in ("script", "style")}
-    policy = (
+    return (
         f"default-src 'none'; script-src {allowed['script']}; style-src {allowed['style']}; img-src data:; "
         "base-uri 'none'; form-action 'none'"
     )
-    return text, policy
+
+
+@cache
+def _template() -> str:
+    """The page without its document and its policy."""
+    return files("topologies").joinpath("asyncapi_page.html").read_text(encoding="utf-8")
 
 
 def _hash(text: str) -> str:
