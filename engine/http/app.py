@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Mount, Route
 from starlette.staticfiles import StaticFiles
 
 from engine.engine import Engine
-from engine.http import probes
+from engine.http import asyncapi, probes
 from engine.http.api import Api, api_routes
 from engine.http.auth import Keeper, KnownHosts
 from engine.http.events import Feed
@@ -26,10 +26,10 @@ from topologies import Graph, Topology
 
 PAGE = Path(__file__).parent / "page"
 """The live page's files: `index.html` is at `/`, what it needs below `/page/`."""
-GATES = {"/metrics": "metrics", "/asyncapi": "asyncapi", "/asyncapi.json": "asyncapi"}
+GATES = {"/metrics": "metrics"}
 """Documents, and the features that they belong to."""
 Renderer = Callable[[Request], Response]
-"""Answers for a document that somebody else makes: metrics, AsyncAPI."""
+"""Answers for a document that somebody else makes: metrics."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,8 @@ def _routes(
         routes += probes.routes(engine)
     if features.api:
         routes += api_routes(api, keeper)
+    if features.asyncapi:
+        routes += asyncapi.routes(engine.graphs)
     for path, renderer in documents.items():
         if getattr(features, GATES.get(path, "api")):
             routes.append(Route(path, renderer, methods=["GET"]))
