@@ -61,6 +61,8 @@ def check(
     there is none where one was named, with 69 when a server is out of reach; with 1 when one refuses to be asked, and,
     with `--strict`, when a setting breaks a promise.
     """
+    if strict and not connect:
+        raise CommandError("--strict judges what servers say, and none is asked", "write --connect --strict")
     found = _compile(targets, app_dir)
     if connect:
         found.flight = anyio.run(preflight, found.graphs, timeout)

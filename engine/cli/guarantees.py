@@ -27,7 +27,15 @@ def show(console: Console, verdicts: Sequence[Verdict]) -> None:
         return
     if console.width >= WIDE:
         console.print(_table(verdicts))
-        return
+    else:
+        _list(console, verdicts)
+    broken = sum(not verdict.kept for verdict in verdicts)
+    if broken:
+        told = f"{broken} of {len(verdicts)} edges {'does' if broken == 1 else 'do'} not keep what is promised"
+        console.print(Text.assemble(("✗ ", "bold red"), told))
+
+
+def _list(console: Console, verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         console.print(_edge(verdict))
         console.print(Padding(_promise(verdict), (0, 0, 0, 2)))

@@ -31,6 +31,8 @@ class Topic:
     """Why nothing passes: the server's words."""
     partitions: int = 0
     replicas: int | None = None
+    insync: int | None = None
+    """How many of them are in sync now, where they are fewest."""
     settings: Mapping[str, str] = field(default_factory=dict)
     """Its configuration; what could not be read is missing."""
     spans: tuple[Span, ...] = ()
@@ -89,6 +91,9 @@ def _replicated(found: Found, options: KafkaOptions, cluster: Cluster, topic: To
     if replicas and least and least > replicas:
         means = "no message is ever confirmed: fewer replicas than have to have it"
         found.add("refused", f"min.insync.replicas={least}, replication factor={replicas}", means, three)
+    elif least and topic.insync is not None and topic.insync < least and edge.role != "source":
+        means = "no message is confirmed for now: fewer replicas are in sync than have to have it"
+        found.add("refused", f"min.insync.replicas={least}, in sync={topic.insync}", means, "bring the brokers back")
     if topic.settings.get("unclean.leader.election.enable") == "true" and replicas != 1:
         means = "a replica that lacks acknowledged messages may become the leader"
         setting = "unclean.leader.election.enable"

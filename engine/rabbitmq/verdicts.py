@@ -137,6 +137,8 @@ def _stored(found: Found, edge: Edge, queue: Queue) -> None:
     if (expires := queue.settings.get("expires")) is not None:
         means = f"it goes when nobody uses it for {_span(expires)}, and all that is in it"
         found.add("warning", f"x-expires={expires}", means, "a queue without x-expires")
+    if queue.kind == "stream" and edge.role == "source":
+        found.add("refused", "x-queue-type=stream", "streams cannot be read yet", 'kind="quorum"')
     if not queue.durable:
         found.add("warning", "durable=false", "a restart of the server loses everything", 'kind="quorum"')
     elif queue.kind == "classic":

@@ -22,6 +22,7 @@ class Server:
 
     version: tuple[int, ...] = ()
     kind: str = "single"
+    role: str = ""
     replicas: int | None = None
     settings: Mapping[str, str] = field(default_factory=dict)
     """By the names of its configuration file; those that could not be read are missing."""
@@ -47,6 +48,9 @@ def judge(edge: Edge, server: Server, key: Key) -> Verdict:
     if server.version and server.version < (6, 2):
         version = ".".join(map(str, server.version))
         found.add("refused", f"version {version}", "Headrace needs Redis 6.2 or newer", "a newer server")
+    if server.role == "slave":
+        means = "this server is a replica, and takes no messages"
+        found.add("refused", "role=slave", means, "the URL of its primary, or redis+sentinel://")
     if isinstance(endpoint, RedisChannel):
         found.promise = "at most once"
         found.add("limit", "pub/sub", "who does not listen at that moment gets nothing", "redis.stream(...)")
@@ -93,7 +97,7 @@ def _memory(found: Found, server: Server, key: Key) -> None:
 def _failover(found: Found, server: Server) -> None:
     least = server.settings.get("min-replicas-to-write")
     means = "a failover loses what the replica did not have yet"
-    if server.kind in ("sentinel", "cluster") or server.replicas:
+    if server.kind == "sentinel" or server.replicas:
         if least in (None, "0"):
             setting = "min-replicas-to-write=0" if least == "0" else f"replicas={server.replicas or 0}"
             found.add("limit", setting, means, "min-replicas-to-write 1, min-replicas-max-lag 10")
@@ -163,7 +167,7 @@ async def _server(wire: Wire, kind: str) -> Server:
     version = tuple(int(number) for number in numbers) if all(map(str.isdecimal, numbers)) else ()
     mode = "cluster" if told.get("redis_mode") == "cluster" else kind
     replicas = int(told["connected_slaves"]) if "connected_slaves" in told else None
-    return Server(version, mode, replicas, settings, tuple(dict.fromkeys(denied)))
+    return Server(version, mode, told.get("role", ""), replicas, settings, tuple(dict.fromkeys(denied)))
 
 
 def _told_by_info(told: Mapping[str, str]) -> dict[str, str]:

@@ -171,6 +171,7 @@ def test_a_kafka_with_three_replicas_two_of_which_confirm_has_the_whole_promise(
         ({"min.insync.replicas": "1"}, {"replicas": 1}, "replication factor=1", "limit"),
         ({"min.insync.replicas": "1"}, {}, "min.insync.replicas=1, replication factor=3", "limit"),
         ({"min.insync.replicas": "4"}, {}, "min.insync.replicas=4, replication factor=3", "refused"),
+        ({}, {"insync": 1}, "min.insync.replicas=2, in sync=1", "refused"),
         ({"unclean.leader.election.enable": "true"}, {}, "unclean.leader.election.enable=true", "warning"),
         ({"cleanup.policy": "compact"}, {}, "cleanup.policy=compact", "warning"),
         ({"cleanup.policy": "compact,delete"}, {}, "cleanup.policy=compact,delete", "warning"),

@@ -131,15 +131,18 @@ async def test_a_user_who_may_not_read_the_settings_is_told_what_could_not_be_re
     assert "s3cret" not in str(verdict.as_json())
 
 
-async def test_a_cluster_and_sentinels_are_found_to_lose_at_a_failover(servers: Site) -> None:
+async def test_sentinels_are_found_to_lose_at_a_failover_a_cluster_without_replicas_with_a_disk(servers: Site) -> None:
     cluster, sentinel = servers.get(RedisCluster), servers.get(RedisSentinel)
     urls = [
         cluster.url.replace("redis://", "redis-cluster://").removesuffix("/0"),
         f"redis+sentinel://{sentinel.nodes[0].host}:{sentinel.sentinel_port}/{sentinel.service}",
     ]
-    for url in urls:
-        verdict = await look(inspect_redis, Redis(url).stream(fresh()))
-        assert "a failover loses what the replica did not have yet" in verdict.guarantee
+    alone, followed = [await look(inspect_redis, Redis(url).stream(fresh())) for url in urls]
+    assert "a failover loses what the replica did not have yet" in followed.guarantee
+    assert "goes with the machine's disk" in alone.guarantee
+    (replica,) = [each for each in sentinel.redis if each is not sentinel.primary]
+    refused = await look(inspect_redis, Redis(replica.url).stream(fresh()))
+    assert refused.guarantee == "nothing passes: this server is a replica, and takes no messages"
 
 
 # -- kafka -----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from engine.cli.exits import Code
 from engine.cli.guarantees import show
 from engine.memory import Memory
 from engine.rabbitmq import RabbitMQ
-from tests.engine.cli.conftest import ORDERS, Command, Write
+from tests.engine.cli.conftest import ORDERS, Command, Write, assert_refused
 from tests.servers.nats import Nats
 from tests.servers.ports import free_port
 from tests.servers.redis import Redis
@@ -79,6 +79,8 @@ def test_on_a_narrow_terminal_one_edge_stands_below_the_other() -> None:
         "  everything (appendonly=no)",
         "    → appendonly yes",
         "",
+        "✗ 1 of 1 edges does not keep what is",
+        "promised",
     ]
 
 
@@ -89,6 +91,11 @@ def test_strict_fails_where_a_setting_breaks_a_promise_and_only_there(
     write("sound.py", WEAK.format(url=redis_server.url).replace(", maxlen=1000", ""))
     assert headrace("check", "weak", "--connect", "--strict").code == Code.FAILED
     assert headrace("check", "sound", "--connect", "--strict").code == Code.DONE
+
+
+def test_strict_without_asking_anybody_is_refused(headrace: Command, write: Write) -> None:
+    write("orders.py", ORDERS)
+    assert_refused(headrace("check", "orders", "--strict"), Code.USAGE, "--connect --strict")
 
 
 def test_as_json_it_is_the_same_as_data(headrace: Command, write: Write, losing: Redis) -> None:
