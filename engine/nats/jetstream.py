@@ -21,6 +21,7 @@ from engine.nats.declare import Place, Reader, born, consumer_for, stream_for
 from engine.nats.errors import trouble
 from engine.nats.headers import decode
 from engine.nats.options import Target
+from engine.nats.orphans import answer_roll_call, call_back, is_alone
 
 logger = getLogger("headrace.nats")
 EXPIRES = 30.0
@@ -79,7 +80,8 @@ class StreamSource:
             self._renewing = asyncio.create_task(self._renew())
 
     async def _start(self, client: Client) -> None:
-        await self._join(client)
+        stream = await self._join(client)
+        await self._inherit(client, stream)
         self._inbox = client.new_inbox()
         self._subscription = await client.subscribe(
             f"{self._inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
@@ -87,7 +89,19 @@ class StreamSource:
         self._asked = 0
         self._broken = False
 
-    async def _join(self, client: Client) -> None:
+    async def _inherit(self, client: Client, stream: str) -> None:
+        """Have what an earlier connection had come before anything else, unless that may be another engine's."""
+        consumer = f"{stream}.{self._reader.name}"
+        roll_call = f"{self._target.options.inbox_prefix}.headrace.{consumer}"
+        if await is_alone(client, roll_call):
+            await call_back(self._link, client, consumer, self._sequences)
+        await answer_roll_call(client, roll_call)
+
+    def _sequences(self) -> list[int]:
+        """Of what is held."""
+        return [message.origin.offset for message in self._held]  # type: ignore[misc]  # all have one
+
+    async def _join(self, client: Client) -> str:
         stream = await stream_for(self._link, client, self._place, reading=True)
         first = self._resumed(await born(self._link, client, stream))
         joined = await consumer_for(self._link, client, stream, self._reader, first)
@@ -95,6 +109,7 @@ class StreamSource:
         self._seen = max(self._seen, joined.settled_to)
         self._next = f"{self._target.api}.CONSUMER.MSG.NEXT.{stream}.{self._reader.name}"
         self._missing = False
+        return stream
 
     def _resumed(self, born: str) -> int | None:
         """Where a consumer begins that somebody has deleted and that began at the latest; None where it would anyway.

@@ -318,3 +318,82 @@ async def test_a_new_consumer_may_begin_at_the_latest(nats_server: Server) -> No
     async with opened(source):
         await publish(endpoint, 2)
         assert numbers(await source.fetch(5)) == [2]
+
+
+# -- what a dead engine had --------------------------------------------------------------------------------------
+
+
+async def vanish(source: Any) -> None:
+    """End the way a killed process does: the connection is gone, and nothing is given back."""
+    source._renewing.cancel()
+    await source._link.close()
+
+
+async def test_what_a_dead_engine_had_comes_at_once_and_before_what_is_later(nats_server: Server) -> None:
+    stream = stream_at(nats_server.url)
+    dead = stream.source("readers")
+    await publish(stream, *range(20))
+    await dead.open()
+    first = await fetched(dead, 10)
+    await dead.settle(first[2:5], [])
+    await vanish(dead)
+
+    heir = stream.source("readers")
+    async with opened(heir):
+        with anyio.fail_after(10):
+            got = await fetched(heir, 17)
+        assert numbers(got) == [0, 1, *range(5, 20)]
+        assert [message.attempt for message in got[:7]] == [2] * 7
+        await heir.settle(got, [])
+
+
+async def test_what_was_on_its_way_when_the_connection_broke_comes_before_what_is_later(
+    nats_server: Server, client: Any
+) -> None:
+    stream, subject = names()
+    direct = Nats(nats_server.url).stream(stream, subject=subject)
+    async with Proxy(nats_server) as proxy:
+        source = Nats(proxy.url).stream(stream, subject=subject).source("readers")
+        async with opened(source):
+            await publish(direct, 1, 2)
+            held = await fetched(source, 2)
+            proxy.stall("answers")
+
+            async def lose() -> None:
+                await publish(direct, 3, 4)
+                while (await consumer(client, stream)).num_ack_pending < 4:
+                    await anyio.sleep(0.01)
+                proxy.reset()
+                proxy.mend()
+
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(lose)
+                with pytest.raises(BrokerUnavailable):
+                    await source.fetch(5)
+            await publish(direct, 5)
+            got: list[Message] = []
+
+            async def fetch() -> None:
+                while len(got) < 3:
+                    got.extend(await source.fetch(5))
+
+            with anyio.fail_after(10):
+                await insist(fetch)
+            assert numbers(got) == [3, 4, 5]
+            await source.settle(held + got, [])
+
+
+async def test_what_a_living_engine_has_is_left_to_it(nats_server: Server, client: Any) -> None:
+    stream, subject = names()
+    endpoint = Nats(nats_server.url).stream(stream, subject=subject)
+    await publish(endpoint, *range(4))
+    living, other = endpoint.source("readers"), endpoint.source("readers")
+    async with opened(living):
+        held = await fetched(living, 4)
+        async with opened(other):
+            await publish(endpoint, 4)
+            late = await fetched(other, 1)
+            assert (numbers(held), numbers(late)) == ([0, 1, 2, 3], [4])
+            assert (await consumer(client, stream)).num_redelivered == 0
+            await living.settle(held, [])
+            await other.settle(late, [])

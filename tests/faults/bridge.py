@@ -106,7 +106,7 @@ async def carry(item: Item, message: Message) -> Item:
     global crashes
     if message.attempt > 1 and item.id not in failed:
         witness.add("redelivered")
-    if crashes > 0:
+    if crashes > 0 and item.id not in failed:  # once each, for a crash is a try that failed
         crashes -= 1
         failed.add(item.id)
         witness.add("crashes")

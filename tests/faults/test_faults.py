@@ -14,7 +14,6 @@ from tests.faults.engines import ROOT
 from tests.faults.run import PLACES
 
 pytestmark = pytest.mark.timeout(120)
-LATE = pytest.mark.xfail(reason="what a dead engine had comes again after ack_wait, behind what is later", strict=False)
 
 
 def matrix(broker: str, *faults: str) -> list[dict]:
@@ -28,7 +27,7 @@ def matrix(broker: str, *faults: str) -> list[dict]:
     return results
 
 
-@pytest.mark.parametrize("broker", [pytest.param(each, marks=LATE if each == "nats" else ()) for each in PLACES])
+@pytest.mark.parametrize("broker", PLACES)
 def test_nothing_is_lost_invented_or_out_of_order_whoever_is_killed(broker: str) -> None:
     results = matrix(broker, "kill", "server-kill")
     assert {result["fault"]: result["problems"] for result in results} == {"kill": [], "server-kill": []}

@@ -1,0 +1,66 @@
+"""What the server has given to a connection that is gone: called back at once, so that nothing later overtakes it.
+
+Left alone it comes again when `ack_wait` is over, and whoever reads meanwhile gets what is behind it first.
+"""
+
+from collections.abc import Callable, Collection
+from logging import getLogger
+
+from nats import errors
+from nats.aio.client import Client
+from nats.aio.msg import Msg
+
+from engine.nats.client import Link
+
+logger = getLogger("headrace.nats")
+NAK = b"-NAK"
+FAR = 200_000
+"""The most sequences that are called back; of more, as in a stream of many subjects, the server takes care in time."""
+ANSWER = 1.0
+"""Seconds that another source of the consumer has to say that it is there."""
+
+
+async def answer_roll_call(client: Client, subject: str) -> None:
+    """From now on tell other sources of the consumer, when they ask, that this one is there."""
+
+    async def here(question: Msg) -> None:
+        await question.respond(b"")
+
+    await client.subscribe(subject, cb=here)
+
+
+async def is_alone(client: Client, subject: str) -> bool:
+    """Whether no other source of the consumer is there. Where nobody listens, the server says so at once."""
+    try:
+        await client.request(subject, b"", timeout=ANSWER)
+    except (errors.NoRespondersError, errors.TimeoutError):
+        return True
+    return False
+
+
+async def call_back(link: Link, client: Client, consumer: str, held: Callable[[], Collection[int]]) -> int:
+    """Give back, in their order, all that is unsettled and not held: what is asked for next brings them first.
+
+    `consumer` is its stream and its name. Only for a source that is alone: what others hold would come again too.
+    Returns how many there were. Which they are the server does not tell; to give back what it has not given is no
+    error there, so all are given back that it may be.
+    """
+    info = await link.ask(client, f"CONSUMER.INFO.{consumer}")
+    ours = set(held())
+    lost = int(info.get("num_ack_pending", 0)) - len(ours)
+    if "error" in info or lost <= 0:
+        return 0
+    settled, delivered = info["ack_floor"], info["delivered"]
+    orphans = [each for each in range(settled["stream_seq"] + 1, delivered["stream_seq"] + 1) if each not in ours]
+    if len(orphans) > FAR:
+        logger.warning("%s: %d messages of a lost connection come again when ack_wait is over", link.where, lost)
+        return lost
+    # $JS.ACK.<stream>.<consumer>.<attempt>.<sequence>.<delivery>.<timestamp>.<pending>; of the delivery the server
+    # only asks that there was one.
+    told = f"$JS.ACK.{consumer}.1.{{}}.{delivered['consumer_seq']}.0.0"
+    for sequence in orphans[:-1]:
+        await client.publish(told.format(sequence), NAK)
+    for sequence in orphans[-1:]:
+        await client.request(told.format(sequence), NAK, timeout=link.target.options.timeout)
+    logger.info("%s: %d messages of a lost connection are called back", link.where, lost)
+    return lost
