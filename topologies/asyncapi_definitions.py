@@ -24,7 +24,7 @@ def draft7(schema: Any) -> Any:
     made: dict[str, Any] = {}
     for word, value in schema.items():
         if word in _DATA or word.startswith("x-"):
-            made[word] = _plain(value)
+            made[word] = as_data(value)
         elif word in _MAPS and isinstance(value, dict):
             made[word] = {name: draft7(each) for name, each in value.items()}
         else:
@@ -84,7 +84,8 @@ def _readable(name: str) -> str:
     return inside.replace("____", ".").replace("__", ".")
 
 
-def _plain(value: Any) -> Any:
+def as_data(value: Any) -> Any:
+    """A value made of what JSON knows; text of anything else."""
     try:
         return from_json(to_json(value, fallback=str, inf_nan_mode="null", bytes_mode="base64"))
     except ValueError:

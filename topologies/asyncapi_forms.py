@@ -21,7 +21,7 @@ def render(document: Mapping[str, Any], format: DocumentFormat) -> str:
 
 def as_json(document: Mapping[str, Any]) -> str:
     """JSON, indented."""
-    return json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+    return _encodable(json.dumps(document, indent=2, ensure_ascii=False, allow_nan=False)) + "\n"
 
 
 def as_yaml(document: Mapping[str, Any]) -> str:
@@ -43,7 +43,8 @@ def page(document: Mapping[str, Any]) -> str:
     """
     template, policy = _template(), page_policy()
     told = json.dumps(document, ensure_ascii=False, allow_nan=False, separators=(",", ":")).translate(_IN_SCRIPT)
-    parts = {"policy": policy, "title": escape(str(document["info"]["title"])), "document": told}
+    title = _encodable(escape(str(document["info"]["title"])))
+    parts = {"policy": policy, "title": title, "document": _encodable(told)}
     return re.sub("@(policy|title|document)@", lambda found: parts[found[1]], template)
 
 
@@ -62,6 +63,11 @@ def page_policy() -> str:
 def _template() -> str:
     """The page without its document and its policy."""
     return files("topologies").joinpath("asyncapi_page.html").read_text(encoding="utf-8")
+
+
+def _encodable(text: str) -> str:
+    """The text in which half of a surrogate pair is an escape, as JSON has it too."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 def _hash(text: str) -> str:

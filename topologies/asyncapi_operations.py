@@ -7,6 +7,7 @@ from types import NoneType
 from typing import Any, Literal
 
 from actors import Described, Description, Endpoint, Server
+from topologies.asyncapi_definitions import as_data
 from topologies.asyncapi_schemas import Wanted, schema_of, variants
 from topologies.graph import Graph, Stage
 from topologies.handler import Handler
@@ -124,9 +125,13 @@ def _headers(handler: Handler) -> tuple[dict[str, Any], tuple[str, ...]]:
     required: dict[str, None] = {}
     for parameter in [want.parameter for want in wants if want.kind == "header"]:
         name = _header_name(parameter)
-        found.setdefault(name, schema_of(parameter.hint))
-        if parameter.default is MISSING and not accepts_none(parameter.hint.__origin__):
-            required[name] = None
+        schema = schema_of(parameter.hint)
+        if parameter.default is MISSING:
+            if not accepts_none(parameter.hint.__origin__):
+                required[name] = None
+        elif parameter.default is not None:
+            schema["default"] = as_data(parameter.default)
+        found.setdefault(name, schema)
     return found, tuple(required)
 
 

@@ -140,7 +140,7 @@ async def page(
     retries: Annotated[int, Header()] = 0,
     since: Annotated[datetime | None, Header("x-since")] = None,
 ) -> Page[Order]:
-    """Make a page of one <b>order</b>.
+    """Make a page of one <b>order</b>, half a pair \ud800 and all.
 
     It is a **long** story: <script>alert(4)</script> and more.
     """

@@ -84,7 +84,7 @@ def test_headers_that_a_handler_asks_for_are_those_of_the_message() -> None:
     headers = document(orders())["channels"]["rabbitmq.items"]["messages"]["Item"]["headers"]
     assert headers["required"] == ["x-who"]
     assert headers["properties"]["x-who"] == {"type": "string"}
-    assert headers["properties"]["tries"] == {"type": "integer"}
+    assert headers["properties"]["tries"] == {"type": "integer", "default": 0}
 
 
 def test_descriptions_of_models_and_fields_stand_in_their_schemas() -> None:
