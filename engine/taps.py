@@ -20,6 +20,8 @@ from topologies import Stage, encoder_of
 
 EVERY = 0.1
 """Seconds between two looks at a stage."""
+SILENCE = 5.0
+"""Seconds without a sample after which a listener is told that there is none."""
 KEPT = 256
 """Samples that wait for a listener; beyond that the oldest are missed."""
 SHARE = 0.02
@@ -76,13 +78,18 @@ class Tap:
         """The stages that match, as `topology.stage`."""
         return [f"{taker.topology}.{taker.stage.name}" for taker in self.takers]
 
-    async def listen(self) -> AsyncGenerator[Sample, None]:
-        """The samples as they come, until it is closed."""
+    async def listen(self) -> AsyncGenerator[Sample | None, None]:
+        """The samples as they come, until it is closed; None after each `SILENCE` in which there were none."""
+        heard = monotonic()
         try:
             while True:
                 self._allow()
                 while self._samples:
+                    heard = monotonic()
                     yield self._told(self._samples.popleft())
+                if monotonic() - heard > SILENCE:
+                    heard = monotonic()
+                    yield None
                 self._news = Event()
                 with move_on_after(max(0.0, self._next - monotonic())):
                     await self._news.wait()

@@ -13,6 +13,7 @@ from engine.http.events import Feed, Listening
 from engine.http.models import Done, Draining, Graphs, Scale, StageDetail, Status
 from engine.http.openapi import document
 from engine.http.operations import PREFIX, Asked, Operation, Query, routes
+from engine.http.tapping import Tapping
 from engine.http.view import View
 
 STAGE = "/stages/{topology}/{stage}"
@@ -46,6 +47,7 @@ class Api:
                 query=(COUNT,),
                 problems=(HTTPStatus.SERVICE_UNAVAILABLE,),
             ),
+            *Tapping(self.engine).operations(),
             *dead.Dead(self.engine).operations(),
             Operation(
                 "POST",

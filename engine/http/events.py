@@ -8,6 +8,7 @@ from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from http import HTTPStatus
 from time import monotonic, time
+from typing import Protocol
 
 from anyio import CancelScope, Event, Lock, create_task_group, move_on_after
 from starlette.responses import Response
@@ -75,12 +76,23 @@ class Feed:
             return self._snapshot
 
 
+class Stream(Protocol):
+    """What can be listened to, by so many at once."""
+
+    listeners: int
+    most: int
+
+    def listen(self, count: int | None = None) -> AsyncGenerator[bytes, None]:
+        """What one listener gets; `count` says when it is enough."""
+        ...
+
+
 class Listening(Response):
     """The answer to one listener, until it goes or the feed has ended. Raises `Problem` where there are enough."""
 
     media_type = "text/event-stream"
 
-    def __init__(self, feed: Feed, count: int | None = None) -> None:
+    def __init__(self, feed: Stream, count: int | None = None) -> None:
         super().__init__(headers={"X-Accel-Buffering": "no"})
         del self.headers["content-length"]
         self.feed = feed
