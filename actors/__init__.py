@@ -29,6 +29,7 @@ from actors.faults import Fault, Faults
 from actors.intake import Intake
 from actors.lanes import Lanes
 from actors.ledger import Ledger
+from actors.lineage import only_one
 from actors.mailbox import Mailbox, MailboxStatistics
 from actors.message import NOWHERE, Headers, Message, Origin, delivered
 from actors.outbox import Outbox, Outlet
@@ -148,6 +149,7 @@ __all__ = [
     "delivered",
     "join",
     "next_try",
+    "only_one",
     "redact",
     "to_all",
 ]

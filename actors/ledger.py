@@ -52,6 +52,8 @@ class Ledger:
         self.origin = origin
         """The kind of broker and the destination, told by dead letters."""
         self.duplicates = duplicates
+        self.lineage = ""
+        """Tells this stage and endpoint from all others, in whatever process; see `only_one`."""
         self.open: dict[Receipt, None] = {}
         """What was issued and is not settled, the oldest first."""
         self.counts = Counts()

@@ -15,7 +15,9 @@ class Origin:
 
     `timestamp` is in seconds since the epoch, `record` the client library's own object. An adapter may hand over any
     object with these attributes instead, and work them out only when somebody reads them. Where `id` is no more than
-    the position at the source, such an object says so: its `named` is False.
+    the position at the source, such an object says so: its `named` is False. Where the position and time of a message
+    tell it from all others that its endpoint ever delivers, and are the same when it is delivered again, they are its
+    `place`.
     """
 
     __slots__ = ("correlation_id", "id", "offset", "partition", "record", "source", "timestamp")

@@ -51,19 +51,22 @@ class Receipt:
     As a context manager it counts as given back when the block ends without an outcome.
     """
 
-    __slots__ = ("failure", "message", "outcome", "owner", "pending", "since")
+    __slots__ = ("branched", "failure", "message", "outcome", "owner", "pending", "since")
 
     def __init__(self, owner: Owner, message: Any = None, since: float = 0.0) -> None:
         self.owner = owner
         self.message = message
         self.since = since
         self.pending = 1
+        self.branched = False
+        """Whether more than one thing may have been made of the message."""
         self.outcome = Outcome.DONE
         self.failure: Failure | None = None
 
     def split(self, branches: int) -> None:
         """Add branches: each is to be settled on its own, beside those there are."""
         self.pending += branches
+        self.branched = True
 
     def unsplit(self, branches: int) -> None:
         """Take back branches that were added and came to nothing."""

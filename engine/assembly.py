@@ -269,6 +269,8 @@ class Assembly:
                 (endpoint.broker.system, endpoint.name),
                 duplicates,
             )
+            options = sorted(map(str, endpoint.options.items()))
+            ledger.lineage = f"{self.graph.name} {stage.name} {endpoint.broker.system} {endpoint.name} {options}"
             sieve = None
             if duplicates is not None and stage.identities is not None:
                 sieve = Sieve(stage.name, ledger, duplicates, stage.identities(endpoint.name))

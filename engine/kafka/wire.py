@@ -39,6 +39,12 @@ class Fetched:
         return _last(self.record.headers, ID)
 
     @property
+    def place(self) -> str:
+        """Where it is in the log, and since when."""
+        record = self.record
+        return f"{record.topic} {record.partition} {record.offset} {record.timestamp}"
+
+    @property
     def correlation_id(self) -> str | None:
         """What ties an answer to its question."""
         return _last(self.record.headers, CORRELATION_ID)

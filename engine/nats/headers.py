@@ -44,6 +44,15 @@ class Delivery(Origin):
         """Whether somebody gave it an id; else it is the position in the stream, which is nobody else's business."""
         return ID in self.told or MESSAGE_ID in self.told
 
+    @property
+    def place(self) -> str | None:
+        """Where it is in the stream, and since when; None where it was in none."""
+        reply = self.record.reply
+        if not reply.startswith("$JS.ACK."):
+            return None
+        fields = fields_of(reply)
+        return f"{fields[2]} {fields[5]} {fields[7]}"
+
     def __getattr__(self, name: str) -> Any:
         find = _OF_DELIVERY.get(name)
         if find is None:

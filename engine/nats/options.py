@@ -50,7 +50,8 @@ class NatsOptions(BaseModel):
     drops what comes on top. `replicas` is for the streams that are declared. `credentials` is a `.creds` file,
     `nkey` a file with a seed. With TLS that comes before anything else is said (`handshake_first` of the server)
     write `tls_first=True`. `ssl` goes before `cafile`, `certfile` and `keyfile`. `client` is passed on to nats-py's
-    `connect`. `monitoring` is the URL of the server's monitoring, which alone tells a pre-flight some settings.
+    `connect`. `idempotent` publishes what is made again after a crash under the id that it had. `monitoring` is the URL
+    of the server's monitoring, which alone tells a pre-flight some settings.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True)
@@ -66,6 +67,7 @@ class NatsOptions(BaseModel):
     publish_timeout: float = Field(default=10.0, gt=0)
     ack_wait: float = Field(default=30.0, ge=0.1)
     ping_interval: float = Field(default=20.0, gt=0)
+    idempotent: bool = True
     buffer: int = Field(default=65_536, ge=1)
     replicas: int = Field(default=1, ge=1, le=5)
     domain: str | None = Field(default=None, pattern=r"^[^\s.*>]+$")

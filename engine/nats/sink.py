@@ -3,8 +3,8 @@
 import asyncio
 import json
 from collections.abc import Sequence
+from logging import getLogger
 from random import random
-from uuid import uuid4
 
 from nats import errors
 from nats.aio.client import Client
@@ -16,8 +16,10 @@ from engine.nats.confirms import Part, Run, checked, found_text, too_much
 from engine.nats.declare import Place, answer, stream_for
 from engine.nats.errors import refused, trouble
 from engine.nats.headers import MESSAGE_ID, encode
+from engine.nats.ids import Ids
 from engine.nats.options import Target
 
+_logger = getLogger("headrace")
 AT_ONCE = 2048
 """Messages that wait for their confirms; the server refuses more than it can buffer."""
 AGAIN = 0.1
@@ -31,8 +33,9 @@ _ROOM = "raise the limits of the stream or of the account, or let old messages g
 class StreamSink:
     """Publishes to any subject that a stream has. Several tasks may use it side by side.
 
-    Each message has an id of its own, under which it is published again when the connection breaks, so that the server
-    stores it once (within the stream's `duplicate_window`, 2 minutes unless configured otherwise).
+    Each message has an id of its own, under which it is published again when the connection breaks, and when it is made
+    again after a crash, so that the server stores it once (within the stream's `duplicate_window`, 2 minutes unless
+    configured otherwise).
     """
 
     def __init__(self, target: Target, place: Place) -> None:
@@ -43,8 +46,9 @@ class StreamSink:
         """What each expected confirm is for, by the last part of its subject."""
         self._inbox = ""
         self._number = 0
-        self._name = uuid4().hex[:20]
-        self._published = 0
+        self._new = Ids(target.options.idempotent)
+        self._twice = 0
+        """Confirms that said: it is there already."""
         self._ids: dict[Message, str] = {}
         """Of runs that failed half-way: they may be published again."""
         self._done: set[Message] = set()
@@ -102,6 +106,9 @@ class StreamSink:
             self._done.difference_update(run)
             for message in run:
                 self._ids.pop(message, None)
+        if self._twice:
+            _logger.info("%s: %d messages were published before, and are there once", self._link.where, self._twice)
+            self._twice = 0
         if failures:
             raise PublishError(failures)
 
@@ -119,13 +126,9 @@ class StreamSink:
                 failures[index] = error
                 continue
             if MESSAGE_ID not in headers:
-                headers[MESSAGE_ID] = self._ids.get(message) or self._id()
+                headers[MESSAGE_ID] = self._ids.get(message) or self._new.id_of(message, subject, headers)
             parts.append(Part(index, message, subject, message.raw or b"", headers))
         return parts, failures
-
-    def _id(self) -> str:
-        self._published += 1
-        return f"{self._name}.{self._published}"
 
     async def _deliver(self, run: Run) -> None:
         """Publish, again where the connection breaks, until all is confirmed or refused."""
@@ -193,6 +196,8 @@ class StreamSink:
         run, index = self._waiting.pop(record.subject[len(self._inbox) :], (None, 0))
         if run is None:
             return
+        if b'"duplicate"' in record.data:
+            self._twice += 1
         if record.data and b'"error"' not in record.data:
             run.confirm(index)
         elif index in run.left:

@@ -38,6 +38,11 @@ class Entry(Origin):
         """Whether somebody gave it an id; else it is the position in the stream, which is nobody else's business."""
         return self.id is None or self.id.encode() != self.entry
 
+    @property
+    def place(self) -> str:
+        """Where it is in the stream; its number holds the time."""
+        return f"{self.source} {self.entry.decode()}"
+
     def __getattr__(self, name: str) -> Any:
         find = _OF_ENTRY.get(name)
         if find is None:

@@ -240,3 +240,22 @@ async def test_a_killed_engine_loses_nothing_and_repeats_only_what_was_not_done(
     assert sorted(json.loads(line) for line in output.splitlines()) == [[number, 2] for number in sorted(left)]
     assert sorted(await published()) == list(range(count))
     assert (await committed(kafka_server, "killed.handle", name)).offset == count
+
+
+async def test_confirms_that_are_lost_make_no_second_record(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh())
+    source, sink = await ready(topic)
+    async with Proxy(kafka_server) as proxy, asyncio.timeout(50), opened(source, sink):
+        cut = near(kafka_server, servers=f"{proxy.host}:{proxy.port}").topic(topic.name).sink()
+        async with opened(cut):
+            await cut.publish([message(0, topic.name)])
+            proxy.stall("answers")
+            publishing = asyncio.ensure_future(cut.publish([message(at, topic.name) for at in range(1, 100)]))
+            taken = await fetched(source, 100)  # the server has them all, and has told nobody
+            assert not publishing.done()
+            proxy.reset()
+            proxy.mend()
+            await publishing
+            assert proxy.resets > 0
+        await sink.publish([message(100, topic.name)])
+        assert numbers([*taken, *await fetched(source, 1)]) == list(range(101))
