@@ -299,7 +299,7 @@ class Assembly:
         name = f"{stage.name}/{REPLIES}"
         hidden = Stage(name=name, kind="publisher", place=stage.place, settings=type(stage.settings)())
         mailbox: Mailbox[Message] = Mailbox(hidden.settings.mailbox, f"{self.graph.name}.{name}")
-        return self._publishing(hidden, mailbox, Replies(sinks), None)
+        return self._publishing(hidden, mailbox, Replies(sinks, self.logger(stage.name)), None)
 
     def _pool(self, stage: Stage, make: Callable[[int], Any], mailbox: Mailbox[Message], behind: Any) -> Pool:
         policy, logger = one_for_one(self.graph.supervision), self.logger(stage.name)

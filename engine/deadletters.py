@@ -2,12 +2,13 @@
 
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from anyio import CancelScope, move_on_after
 
-from actors import DEAD_LETTER_PREFIX, Endpoint, Message, PublishError, Source
+from actors import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, Endpoint, Message, PublishError, Source
 from engine.memory import Memory
 from topologies import Graph, Stage
 
@@ -18,6 +19,8 @@ QUIET = 1.0
 FIRST = 4.0
 RUN = 200
 MOST = 50_000
+WHY = 20
+"""Reasons that are told."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +54,18 @@ class Letter:
 
 @dataclass(slots=True)
 class Redriven:
-    """What came of putting letters back: those that the origin refused stay where they lay."""
+    """What came of putting letters back. Those that the origin refused stay where they lay; so do those of others."""
 
     redriven: int = 0
     refused: int = 0
     left: int = 0
+    why: list[str] = field(default_factory=list)
+    """Why some stayed that were wanted, each reason once, the first of them."""
+
+    def note(self, why: str) -> None:
+        """Remember a reason."""
+        if why not in self.why and len(self.why) < WHY:
+            self.why.append(why)
 
 
 def graves(graph: Graph) -> list[Grave]:
@@ -93,26 +103,29 @@ async def redrive(
 ) -> Redriven:
     """Publish dead letters to where they came from, and take them away once that is confirmed.
 
-    Those not `wanted`, and those refused, stay. A crash on the way may leave a letter that was already put back: at
-    least once, here as everywhere.
+    Those not `wanted`, those refused, and those that came from elsewhere stay. Nothing is declared for them: where the
+    origin is not there any more it refuses. A crash on the way may leave a letter that was already put back: at least
+    once, here as everywhere.
     """
     result = Redriven()
-    sink = grave.origin.sink()
+    sink = _as_it_is(grave.origin).sink()
     await sink.open()
     kept: list[Message] = []
     try:
         async with _open(grave, limit) as source:
             async for run in _runs(source, limit):
-                chosen = [message for message in run if wanted(message)]
-                kept += [message for message in run if message not in chosen]
+                chosen = [message for message in run if wanted(message) and _belongs(message, grave, result)]
                 refused: dict[int, Exception] = {}
                 try:
                     await sink.publish([_revived(message, grave) for message in chosen])
                 except PublishError as error:
                     refused = error.failures
-                kept += [chosen[index] for index in refused]
-                await source.settle([each for at, each in enumerate(chosen) if at not in refused], [])
-                result.redriven += len(chosen) - len(refused)
+                for why in refused.values():
+                    result.note(str(why))
+                back = [each for at, each in enumerate(chosen) if at not in refused]
+                await source.settle(back, [])
+                kept += [message for message in run if message not in back]
+                result.redriven += len(back)
                 result.refused += len(refused)
                 told(result)
             await source.settle([], kept)
@@ -121,6 +134,22 @@ async def redrive(
             await sink.close()
     result.left = len(kept)
     return result
+
+
+def _as_it_is(origin: Endpoint) -> Endpoint:
+    """The endpoint, taken as it is on its broker: what is missing is not declared."""
+    taken: Callable[[], Endpoint] | None = getattr(origin, "as_it_is", None)
+    return origin if taken is None else taken()
+
+
+def _belongs(letter: Message, grave: Grave, result: Redriven) -> bool:
+    """Whether a letter came from that source: several may have one place for their dead, and letters can be edited."""
+    system, place = _told(letter, "origin-broker"), _told(letter, "origin-destination")
+    covers: Callable[[str], bool] = getattr(grave.origin, "covers", grave.origin.name.__eq__)
+    if system in ("", grave.origin.broker.system) and (not place or covers(place)):
+        return True
+    result.note(f"it came from {place or 'somewhere'} on {system or 'an unnamed broker'}, not from {grave.origin!r}")
+    return False
 
 
 @asynccontextmanager
@@ -155,18 +184,14 @@ async def _runs(source: Source, limit: int) -> AsyncIterator[list[Message]]:
 def _revived(letter: Message, grave: Grave) -> Message:
     """The message that died: body and key as they were, its headers without those that say why."""
     headers = letter.headers or {}
-    kept = {name: value for name, value in headers.items() if not name.startswith(DEAD_LETTER_PREFIX)}
+    kept = {name: value for name, value in headers.items() if name not in DEAD_LETTER_HEADERS}
     made = Message(raw=letter.raw, key=letter.key, headers=kept, id=letter.id, correlation_id=letter.correlation_id)
-    made.destination = _text(headers.get(f"{DEAD_LETTER_PREFIX}origin-destination")) or grave.origin.name
+    made.destination = _told(letter, "origin-destination") or grave.origin.name
     return made
 
 
 def _shown(grave: Grave, message: Message) -> Letter:
-    headers = {name: _text(value) for name, value in (message.headers or {}).items()}
-
-    def told(name: str) -> str:
-        return headers.get(DEAD_LETTER_PREFIX + name, "")
-
+    told = partial(_told, message)
     return Letter(
         grave=grave.endpoint.name,
         id=message.id,
@@ -175,14 +200,25 @@ def _shown(grave: Grave, message: Message) -> Letter:
         reason=told("reason"),
         error_type=told("error-type"),
         stage=told("stage"),
-        attempts=int(told("attempts") or 0),
+        attempts=_number(told("attempts")),
         first_failure=told("first-failure"),
         last_failure=told("last-failure"),
         origin=told("origin-destination") or grave.origin.name,
         traceback=told("traceback"),
-        headers={name: value for name, value in headers.items() if not name.startswith(DEAD_LETTER_PREFIX)},
+        headers={
+            name: _text(each) for name, each in (message.headers or {}).items() if name not in DEAD_LETTER_HEADERS
+        },
         body=_text(message.raw or b""),
     )
+
+
+def _told(letter: Message, name: str) -> str:
+    """What a letter says of itself; nothing where somebody has taken that out."""
+    return _text((letter.headers or {}).get(DEAD_LETTER_PREFIX + name))
+
+
+def _number(said: str) -> int:
+    return int(said) if said.isascii() and said.isdecimal() and len(said) < 10 else 0
 
 
 def _text(value: str | bytes | None) -> str:

@@ -1,10 +1,14 @@
 """Sinks made of sinks: one that opens when it is first used, and one that answers on the broker that asked."""
 
 from collections.abc import Sequence
+from logging import Logger, LoggerAdapter, getLogger
+from typing import Any
 
 from anyio import Lock
 
-from actors import Message, PublishError, Sink
+from actors import BrokerRefused, Message, PublishError, Sink
+
+LOGGER = getLogger("headrace")
 
 
 class OnDemand:
@@ -39,13 +43,19 @@ class OnDemand:
 
 
 class Replies:
-    """Publishes each answer on the broker whose ledger the question came through."""
+    """Publishes each answer on the broker whose ledger the question came through.
+
+    Who asked may be gone, or may have named a place that nobody can answer to: such an answer is counted, logged and
+    dropped. It is no failure of the message, and holds up nobody.
+    """
 
     destination = "replies"
 
-    def __init__(self, sinks: dict[int, Sink]) -> None:
+    def __init__(self, sinks: dict[int, Sink], logger: "Logger | LoggerAdapter[Any]" = LOGGER) -> None:
         self._sinks = sinks
         """By the `id` of the ledger."""
+        self._logger = logger
+        self.undelivered = 0
 
     async def open(self) -> None:
         for sink in self._sinks.values():
@@ -55,14 +65,21 @@ class Replies:
         groups: dict[int, list[int]] = {}
         for index, message in enumerate(run):
             groups.setdefault(id(message.receipt.owner), []).append(index)
-        failures: dict[int, Exception] = {}
         for owner, indices in groups.items():
             try:
                 await self._sinks[owner].publish([run[index] for index in indices])
             except PublishError as refused:
-                failures |= {indices[index]: error for index, error in refused.failures.items()}
-        if failures:
-            raise PublishError(failures)
+                for index, error in refused.failures.items():
+                    self._drop(run[indices[index]], error)
+            except BrokerRefused as error:
+                for index in indices:
+                    self._drop(run[index], error)
+
+    def _drop(self, answer: Message, error: Exception) -> None:
+        self.undelivered += 1
+        if self.undelivered.bit_count() == 1:  # the 1st, 2nd, 4th, 8th: whoever asks must not fill the log
+            told = "no answer to %.200r, which is dropped (%d so far): %s"
+            self._logger.warning(told, answer.destination, self.undelivered, error)
 
     async def close(self) -> None:
         for sink in self._sinks.values():

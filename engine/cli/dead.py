@@ -48,8 +48,9 @@ def list_(
     for letter in found:
         position = str(letter.id or "") if letter.offset is None else str(letter.offset)
         tries = str(letter.attempts)
-        why = Text(f"{letter.error_type}: {letter.reason}", style="red")
-        table.add_row(letter.grave, position, letter.key or "", letter.last_failure[:19], tries, letter.stage, why)
+        why = Text(_plain(f"{letter.error_type}: {letter.reason}"), style="red")
+        known = letter.grave, position, letter.key or "", letter.last_failure[:19], tries, letter.stage
+        table.add_row(*(Text(_plain(each)) for each in known), why)
     console = Console()
     console.print(table if found else "no dead letters")
     return Code.DONE
@@ -76,7 +77,7 @@ def show(
     console = Console()
     for letter in found:
         for name, value in asdict(letter).items():
-            console.print(Text.assemble((f"{name.replace('_', ' '):14}", "dim"), str(value).rstrip()))
+            console.print(Text.assemble((f"{name.replace('_', ' '):14}", "dim"), _plain(str(value).rstrip())))
     return Code.DONE
 
 
@@ -97,6 +98,8 @@ def redrive_(
     else:
         for name, each in results.items():
             print(f"{name}: {each.redriven} put back, {each.refused} refused, {each.left} left")
+            for why in each.why:
+                print(f"  {_plain(why)}")
     return Code.FAILED if any(each.refused for each in results.values()) else Code.DONE
 
 
@@ -140,6 +143,11 @@ async def _redrive(meant: list[Grave], limit: int, wanted: Callable[[Message], b
 
             results[grave.endpoint.name] = await redrive(grave, limit, wanted, told)
     return results
+
+
+def _plain(text: str) -> str:
+    """Without what would move the cursor, or worse: others may have written it."""
+    return "".join(each if each.isprintable() or each in "\n\t" else repr(each)[1:-1] for each in text)
 
 
 def _matching(glob: str | None) -> Callable[[Message], bool]:

@@ -96,6 +96,8 @@ class KafkaTopic(Reachable):
     partitions: int | None = None
     replication: int | None = None
     inbox: bool = False
+    create: bool = True
+    """Whether it may be made where it is missing."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -121,7 +123,7 @@ class KafkaTopic(Reachable):
     @property
     def sink_kind(self) -> Hashable:
         """One sink serves all topics that are made in the same way."""
-        return KafkaTopic, self.partitions, self.replication
+        return KafkaTopic, self.partitions, self.replication, self.create
 
     def source(self, group: str, bound: int = 256) -> Source:
         """A new source, for the group that the endpoint names or else for this one."""
@@ -145,9 +147,8 @@ class KafkaTopic(Reachable):
     def place(self) -> Place:
         """What a source or a sink has to know of it."""
         pattern = self.name if self.pattern else None
-        return Place(
-            self.name, pattern, self.start, self.partitions, self.replication, "" if self.inbox else self._dead
-        )
+        dead = "" if self.inbox else self._dead
+        return Place(self.name, pattern, self.start, self.partitions, self.replication, dead, self.create)
 
     @property
     def _dead(self) -> str:
@@ -158,10 +159,18 @@ class KafkaTopic(Reachable):
         """`{name}.dead` on the same broker."""
         return KafkaTopic(self.broker, self._dead)
 
+    def as_it_is(self) -> "KafkaTopic":
+        """The same topic, or any that matches, never made."""
+        return KafkaTopic(self.broker, "{topic}" if self.pattern else self.name, create=False)
+
+    def covers(self, name: str) -> bool:
+        """Whether what is read here may have come from there."""
+        return re.fullmatch(self.name, name) is not None if self.pattern else self.name == name
+
     def reply_to(self, destination: str) -> "KafkaTopic":
-        """The topic or inbox of that name."""
+        """The topic or inbox of that name, which is not made for it: whoever asks names what is there."""
         # A pattern is no topic: a sink for the replies to what it reads has none of its own to begin with.
-        return KafkaTopic(self.broker, "{reply_to}" if self.pattern and destination == self.name else destination)
+        return KafkaTopic(self.broker, "{reply_to}" if destination == self.name else destination, create=False)
 
     def __repr__(self) -> str:
         options = "".join(f", {name}={value!r}" for name, value in self.options.items())

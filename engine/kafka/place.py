@@ -10,7 +10,8 @@ from engine.brokers.endpoint import INBOX
 class Place:
     """A topic, or all topics whose whole name matches a pattern; and how a missing one is made.
 
-    `start` is where a group begins that has committed nothing yet. `dead` is where its dead letters go.
+    `start` is where a group begins that has committed nothing yet. `dead` is where its dead letters go. Unless it may
+    `create` one, no missing topic is made for it.
     """
 
     name: str
@@ -19,6 +20,7 @@ class Place:
     partitions: int | None = None
     replication: int | None = None
     dead: str = ""
+    create: bool = True
 
     @property
     def matching(self) -> str | None:

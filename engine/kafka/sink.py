@@ -51,7 +51,9 @@ class KafkaSink:
         place = self._place
         if "{" not in place.name:
             # Before there is a producer: who may not write anywhere gets none, and would not be told about the topic.
-            await kafka_topics.ensure(self._options, place.name, place.partitions, place.replication)
+            await kafka_topics.ensure(
+                self._options, place.name, place.partitions, place.replication, create=place.create
+            )
             self._spreads[place.name] = self._spread()
         await self._open()
 
@@ -127,7 +129,7 @@ class KafkaSink:
                 logger.debug("a reply came too late: %s is gone", topic)
             return self._spread() if there else None  # and not remembered: it may go at any time
         if not there:
-            await kafka_topics.ensure(options, topic, place.partitions, place.replication)
+            await kafka_topics.ensure(options, topic, place.partitions, place.replication, create=place.create)
         spread = self._spreads[topic] = self._spread()
         return spread
 

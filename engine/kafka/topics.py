@@ -40,6 +40,7 @@ async def ensure(
     partitions: int | None = None,
     replication: int | None = None,
     config: Mapping[str, str] | None = None,
+    create: bool = True,
 ) -> list[int]:
     """The partitions of a topic, which is made if it is missing: with the server's defaults, or as told.
 
@@ -48,6 +49,8 @@ async def ensure(
     async with connected(options) as client:
         if found := await described(client._client, options, name):
             return found
+        if not create:
+            raise _missing(options, name, "none is made for a message that goes back to where it came from")
         if not options.create_topics:
             raise _missing(options, name, "create_topics=False says that none is to be made")
         with mapped(options, f"topic {name}"):

@@ -1,14 +1,14 @@
 """`Nats`: streams of JetStream and subjects of core NATS, on nats-py."""
 
 from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any, cast
 from uuid import uuid4
 
 from actors import Capabilities, Description, TopologyError
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.nats.core import SubjectSink, SubjectSource
-from engine.nats.declare import Place, Reader, Start, durable_name
+from engine.nats.declare import Place, Reader, Start, covers, durable_name
 from engine.nats.described import describe_stream, describe_subject
 from engine.nats.jetstream import StreamSource
 from engine.nats.options import Target
@@ -156,6 +156,14 @@ class NatsStream(_Endpoint):
         """A new sink."""
         return StreamSink(self.broker.target, self.place)
 
+    def as_it_is(self) -> "NatsStream":
+        """The same subject; nothing is declared."""
+        return replace(self, declare=False)
+
+    def covers(self, name: str) -> bool:
+        """Whether what is read here may have come from there."""
+        return not self.named or covers(self.name, name)
+
     def dead_letter(self) -> "NatsStream":
         """`{subject}.dead`, in whichever stream has it, or else in the stream `{stream}-dead`."""
         stream = self.stream if self.stream.endswith("-dead") else f"{self.stream}-dead"
@@ -198,6 +206,10 @@ class NatsSubject(_Endpoint):
     def sink(self) -> SubjectSink:
         """A new sink for this and any other subject."""
         return SubjectSink(self.broker.target, self.name, self.broker.inboxes)
+
+    def covers(self, name: str) -> bool:
+        """Whether what is read here may have come from there."""
+        return covers(self.name, name)
 
     def dead_letter(self) -> NatsStream:
         """`{name}.dead`, in a stream of JetStream: on a subject that nobody listens to a dead letter would be lost."""

@@ -10,7 +10,7 @@ from nats import errors
 from nats.aio.client import Client
 from nats.aio.msg import Msg
 
-from actors import BrokerUnavailable, Message, PublishError
+from actors import BrokerRefused, BrokerUnavailable, Message, PublishError
 from engine.nats.client import Link
 from engine.nats.confirms import Part, Run, checked, found_text, too_much
 from engine.nats.declare import Place, answer, stream_for
@@ -28,6 +28,11 @@ _FULL = frozenset((10002, 10023, 10028, 10047, 10077, 10122))
 """What would happen to any other message too: nothing more fits into the stream, or onto the server."""
 
 _ROOM = "raise the limits of the stream or of the account, or let old messages go (discard: old)"
+
+
+def full(where: str, said: str) -> BrokerRefused:
+    """The error for a stream, or a server, that has no room."""
+    return refused(f"{where}: destination refuses for now", said, _ROOM)
 
 
 class StreamSink:
@@ -222,7 +227,7 @@ class StreamSink:
             run.refuse(index, refused(where, record.data[:200].decode(errors="backslashreplace")))
             return
         if error.get("err_code") in _FULL or isinstance(found, BrokerUnavailable):
-            run.against = found if error.get("err_code") not in _FULL else refused(where, found_text(error), _ROOM)
+            run.against = found if error.get("err_code") not in _FULL else full(where, found_text(error))
             run.news.set()
         else:
             run.refuse(index, found)

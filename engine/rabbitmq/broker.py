@@ -220,6 +220,10 @@ class RabbitQueue(Reachable):
         """The quorum queue `{name}.dead`, declared when there is a first dead letter."""
         return RabbitQueue(self.broker, f"{self.name}.dead")
 
+    def as_it_is(self) -> "RabbitQueue":
+        """The same queue, never declared."""
+        return replace(self, spec=replace(self.spec, declare=False))
+
     def reply_to(self, destination: str) -> "RabbitQueue":
         """The queue of that name; a reply that it does not take any more is dropped."""
         return self.broker.replies(destination)
@@ -303,6 +307,14 @@ class RabbitExchange(Reachable):
     def dead_letter(self) -> RabbitQueue:
         """The quorum queue `{name}.dead`, declared when there is a first dead letter."""
         return RabbitQueue(self.broker, f"{self.name}.dead")
+
+    def as_it_is(self) -> "RabbitExchange":
+        """The same exchange, never declared."""
+        return replace(self, spec=replace(self.spec, declare=False))
+
+    def covers(self, name: str) -> bool:
+        """Whether what is read here may have come from there."""
+        return name == self.spec.name or name.startswith(f"{self.spec.name}/")
 
     def reply_to(self, destination: str) -> RabbitQueue:
         """The queue of that name; a reply that it does not take any more is dropped."""

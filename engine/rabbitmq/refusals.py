@@ -40,6 +40,14 @@ def not_taken(what: object) -> BrokerError:
     return BrokerError(f"{what!r}: the server did not take it: a queue is full (max_length), or has lost its majority")
 
 
+def full(what: object) -> BrokerUnavailable:
+    """The error for a destination that goes on refusing what is published to it."""
+    return BrokerUnavailable(
+        f"{what!r}: destination refuses for now: a queue is full (max_length), or has lost its majority; it is waited "
+        "for: see to those who read it, or raise max_length"
+    )
+
+
 def returned(what: object, said: str, exchange: str, routing_key: str) -> BrokerError:
     """The error for a message that was published and has nowhere to go."""
     place = f"exchange {exchange!r} has none for the routing key {routing_key!r}" if exchange else repr(routing_key)

@@ -22,6 +22,8 @@ _UNSENT = 8 * _CHUNK
 """Bytes that may wait to be sent before no more are made."""
 _PAUSE, _LONGEST_PAUSE = 0.05, 1.0
 """Seconds until what the server has refused is sent again: at first, and at most."""
+_REFUSED = 5.0
+"""Seconds without one message taken after which a destination is said to refuse for now."""
 _ROUTES = 1000
 """Places whose frames are remembered."""
 
@@ -48,6 +50,8 @@ class Publisher:
         self._news = asyncio.Event()
         self._ids = uuid4().hex[:20]
         self._numbered = 0
+        self._still: float | None = None
+        """Since when nothing has moved, as far as somebody has looked."""
         self._methods: dict[tuple[str, str], bytes] = {}
 
     # -- what the server says ------------------------------------------------------------------------------------
@@ -82,20 +86,26 @@ class Publisher:
 
     # -- publishing ----------------------------------------------------------------------------------------------
 
-    async def publish(self, messages: Sequence[Message], failures: dict[int, Exception]) -> None:
-        """Publish those that have not failed yet, and wait until each is confirmed or has failed.
+    async def publish(
+        self, messages: Sequence[Message], wanted: list[int], failures: dict[int, Exception]
+    ) -> list[int]:
+        """Publish those messages of a run, and wait until each is confirmed or has failed.
 
         What the server refuses is sent again for a while: a queue that is full may get room, a new one a leader.
+        Returns what of it the server has gone on refusing, while it took nothing else.
         """
         clock, pause = asyncio.get_running_loop().time, _PAUSE
-        until = clock() + self.wire.options.timeout
-        wanted: Sequence[int] = range(len(messages))
-        while wanted := await self._publish(messages, [at for at in wanted if at not in failures], failures):
+        patience = min(_REFUSED, self.wire.options.timeout)
+        until = clock() + patience
+        while refused := await self._publish(messages, wanted, failures):
+            if len(refused) < len(wanted):
+                pause, until = _PAUSE, clock() + patience
             if clock() + pause > until:
-                failures |= {at: refusals.not_taken(self._about) for at in wanted}
-                return
+                return refused
             await asyncio.sleep(pause * (0.5 + random() / 2))
             pause = min(2 * pause, _LONGEST_PAUSE)
+            wanted = [at for at in refused if at not in failures]
+        return []
 
     async def _publish(
         self, messages: Sequence[Message], wanted: list[int], failures: dict[int, Exception]
@@ -161,15 +171,23 @@ class Publisher:
 
     async def _patiently(self, waiting: Coroutine[Any, Any, Any]) -> None:
         """Wait for that; when nothing has moved for a whole `timeout`, the channel, or the connection, is given up."""
-        wire, patience = self.wire, self.wire.options.timeout
+        wire, clock = self.wire, asyncio.get_running_loop().time
+        patience = wire.options.timeout
+        look = min(_REFUSED, patience)
         before = len(self._confirms), wire.unsent
         try:
-            async with asyncio.timeout(patience):
+            async with asyncio.timeout(look):
                 await waiting
         except TimeoutError:
             self.check_blocked()
-            if (len(self._confirms), wire.unsent) == before and await wire.alive():
+            if (len(self._confirms), wire.unsent) != before:
+                self._still = None
+            elif self._still is None:
+                self._still = clock() - look
+            if self._still is not None and clock() - self._still >= patience and await wire.alive():
                 self.lost(BrokerUnavailable(f"{self._about!r}: no confirm within {patience:g} s"))
+        else:
+            self._still = None
         self._check()
 
     def _check(self) -> None:
@@ -210,6 +228,8 @@ class RabbitSink:
         self._shared: Shared | None = None
         self._publisher: Publisher | None = None
         self._opening = asyncio.Lock()
+        self._confirmed: set[Message] = set()
+        """Of runs that were refused half-way: what need not be published again."""
 
     @property
     def destination(self) -> str:
@@ -256,9 +276,10 @@ class RabbitSink:
     async def publish(self, run: Sequence[Message]) -> None:
         """Publish a run in order and return when all of it is confirmed.
 
-        `PublishError` has those that cannot be sent, that no queue took, and that the server has refused for a whole
-        `timeout`; meanwhile the others are on their way. A server that makes no progress for that long is out of reach,
-        and so is one that is short of memory or disk.
+        `PublishError` has those that cannot be sent and that no queue took; meanwhile the others are on their way. A
+        server that makes no progress for a whole `timeout` is out of reach, and so is one that is short of memory or
+        disk. A queue that is full is waited for, and what was taken is remembered; of a template's many only the
+        messages for that one fail.
         """
         publisher = await self._living()
         failures: dict[int, Exception] = {}
@@ -271,7 +292,16 @@ class RabbitSink:
                 failures |= {at: error for at, message in enumerate(run) if message.destination == destination}
             except ValueError as error:  # no destination of this endpoint
                 failures |= {at: error for at, message in enumerate(run) if message.destination == destination}
-        await publisher.publish(run, failures)
+        done = self._confirmed
+        wanted = list(range(len(run)))
+        if failures or done:
+            wanted = [at for at in wanted if at not in failures and run[at] not in done]
+        refused = await publisher.publish(run, wanted, failures)
+        done.difference_update(run)
+        if refused and "{" not in self._destination:
+            done.update(set(run).difference(run[at] for at in (*refused, *failures)))
+            raise refusals.full(self._about)
+        failures |= {at: refusals.not_taken(self._about) for at in refused}
         if failures:
             raise PublishError(failures)
 
@@ -292,6 +322,7 @@ class RabbitSink:
         """Let go of the channel, and of the connection where nobody else needs it."""
         shared, publisher = self._shared, self._publisher
         self._shared = self._publisher = None
+        self._confirmed.clear()
         if publisher is not None:
             publisher.lost(BrokerUnavailable(f"this sink of {self._about!r} was closed"))
             await publisher.wire.close_channel(publisher.channel)

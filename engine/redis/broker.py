@@ -2,6 +2,7 @@
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, fields, replace
+from fnmatch import fnmatchcase
 from typing import Any, cast
 from uuid import uuid4
 
@@ -126,6 +127,8 @@ class RedisStream(_Endpoint):
     group: str | None = None
     start: Start = "earliest"
     maxlen: int | None = None
+    make: bool = True
+    """Whether publishing makes it where it is missing."""
 
     @property
     def capabilities(self) -> Capabilities:
@@ -135,7 +138,7 @@ class RedisStream(_Endpoint):
     @property
     def sink_kind(self) -> Hashable:
         """One sink serves every stream that is trimmed alike."""
-        return RedisStream, self.maxlen
+        return RedisStream, self.maxlen, self.make
 
     def source(self, group: str, bound: int = 256) -> StreamSource:
         """A new source, for the group that the endpoint names or else for this one."""
@@ -143,12 +146,17 @@ class RedisStream(_Endpoint):
 
     def sink(self) -> RedisSink:
         """A new sink for this and any other stream."""
-        trim = () if self.maxlen is None else ("MAXLEN", "~", self.maxlen)
+        trim: tuple[str | int, ...] = () if self.maxlen is None else ("MAXLEN", "~", self.maxlen)
+        trim = trim if self.make else ("NOMKSTREAM", *trim)
 
         def encode(message: Message) -> bytes:
             return pack(("XADD", message.destination, *trim, "*", *fields_of(message)))
 
         return RedisSink(self.broker.target, self.name, encode, "stream")
+
+    def as_it_is(self) -> "RedisStream":
+        """The same stream, which publishing does not make."""
+        return replace(self, make=False)
 
     def dead_letter(self) -> "RedisStream":
         """The stream `{name}.dead`."""
@@ -222,6 +230,10 @@ class RedisChannel(_Endpoint):
             return pack(("PUBLISH", message.destination, value_of(message, plain)))
 
         return RedisSink(self.broker.target, self.name, encode)
+
+    def covers(self, name: str) -> bool:
+        """Whether what is read here may have come from there."""
+        return fnmatchcase(name, self.name)
 
     def dead_letter(self) -> RedisStream:
         """The stream `{name}.dead`: on a channel that nobody listens to a dead letter would be lost."""

@@ -8,6 +8,8 @@ from actors import BrokerError, BrokerRefused, BrokerUnavailable
 
 PASSING = frozenset(("LOADING", "READONLY", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "ASK", "BUSY", "NOREPLICAS"))
 """Answers of a server that will take the same command later, or of one that another has taken the place of."""
+FULL = frozenset(("OOM", "MISCONF"))
+"""Answers of a server that has no room for what is published."""
 EVERYBODY = frozenset(("OOM", "MISCONF", "NOAUTH"))
 """Answers that have nothing to do with what was asked: every other message would be refused too."""
 
@@ -16,6 +18,7 @@ _REMEDIES = {
     "WRONGPASS": "correct the user and the password in the URL, or in Redis(user=, password=)",
     "NOPERM": "give this user the right to these commands and keys (ACL SETUSER), or log in as another one",
     "WRONGTYPE": "that key holds a value of another type: choose another name, or delete the key",
+    "NOSTREAM": "nothing was published, so that nothing is lost: run the topology first, which makes stream and group",
     "OOM": "raise maxmemory, or let publishers trim what was read: stream(name, maxlen=...)",
     "MISCONF": "the server cannot write to its disk and takes nothing more: see its log",
     "MOVED": "this server is a node of a cluster: write redis-cluster://host:port, or Redis(url, cluster=True)",
@@ -47,6 +50,8 @@ def answer(error: ResponseError, where: str) -> BrokerError:
     word = code(error)
     if word in PASSING:
         return BrokerUnavailable(f"{where}: {said(error)}")
+    if word in FULL:
+        where = f"{where}: destination refuses for now"
     remedy = _REMEDIES.get(word) or next((then for text, then in _TEXTS if text in str(error)), "")
     return BrokerRefused(f"{where}: the server said: {said(error)}" + (f"\n  {remedy}" if remedy else ""))
 

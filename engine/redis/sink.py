@@ -106,7 +106,9 @@ class RedisSink:
             await wire.send(b"".join([packed for _, _, packed in chunk]), len(chunk) * every, replies)
         finally:
             for (index, message, _), reply in zip(chunk, replies[::every], strict=False):
-                if isinstance(reply, ResponseError):
+                if reply is None:  # of XADD with NOMKSTREAM
+                    refused[index] = ResponseError("NOSTREAM there is none of that name any more")
+                elif isinstance(reply, ResponseError):
                     refused[index] = reply
                 else:
                     sent.append(message)
