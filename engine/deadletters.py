@@ -85,7 +85,8 @@ def _grave(stage: Stage, source: Endpoint) -> Endpoint:
 async def letters(grave: Grave, limit: int) -> list[Letter]:
     """Up to `limit` dead letters, the oldest first; they stay where they are."""
     broker = grave.endpoint.broker
-    if isinstance(broker, Memory):  # a group that reads once, and never again, would hold up those who bury
+    # A group that reads once, and never again, would hold up those who bury; one that has redriven is there already.
+    if isinstance(broker, Memory) and not _has_redriven(broker, grave.endpoint.name):
         return [_shown(grave, message) for message in broker.messages(grave.endpoint.name)[:limit]]
     async with _open(grave, limit) as source:
         found: list[Message] = []
@@ -93,6 +94,11 @@ async def letters(grave: Grave, limit: int) -> list[Letter]:
             found += run
         await source.settle([], found)
         return [_shown(grave, message) for message in found]
+
+
+def _has_redriven(broker: Memory, name: str) -> bool:
+    topic = broker.statistics().topics.get(name)
+    return topic is not None and GROUP in topic.groups
 
 
 async def redrive(
