@@ -69,6 +69,8 @@ class Sizing:
             self._learn(round_trip)
             if saturated:
                 self._decide(round_trip)
+        elif saturated and not self.usual:
+            self.size += 1  # nothing is known, and everybody waits
         self.size = min(max(self.size, self.low), self.high)
         return int(self.size)
 
@@ -137,10 +139,10 @@ class Sizer:
                 continue
             done = self.counts.handled - handled
             pushed_back = self.counts.asked_to_wait > asked
-            if done < self.pool.size and not pushed_back:
+            saturated = self.pool.busy >= self.pool.size and len(self.pool.mailbox) > 0
+            if done < self.pool.size and not pushed_back and (done or self.sizing.usual):
                 continue  # fewer would tell of those that are quick alone
             round_trip = (self.counts.busy_seconds - seconds) / done if done else None
-            saturated = self.pool.busy >= self.pool.size and len(self.pool.mailbox) > 0
             size = self.sizing.next(round_trip, saturated, pushed_back)
             handled, seconds, asked = self.counts.handled, self.counts.busy_seconds, self.counts.asked_to_wait
             if size != self.pool.size:

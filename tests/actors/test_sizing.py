@@ -36,6 +36,12 @@ def test_while_some_are_idle_or_nothing_was_handled_it_stays_as_it_is():
     assert [sizing.next(None, True, False) for _ in range(3)] == [3, 3, 3]
 
 
+def test_before_anything_was_handled_it_grows_while_all_are_busy():
+    sizing = Sizing(1, 5, 3)
+    assert [sizing.next(None, False, False) for _ in range(3)] == [3, 3, 3]
+    assert [sizing.next(None, True, False) for _ in range(3)] == [4, 5, 5]
+
+
 def test_when_it_is_asked_for_less_it_shrinks():
     sizing = Sizing(1, 100, 100)
     assert sizing.next(0.1, True, True) == 90
