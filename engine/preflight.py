@@ -86,6 +86,10 @@ async def _inspected(broker: Broker, edges: Sequence[Edge], timeout: float) -> l
             return await inspect(broker, edges)
     except TimeoutError:
         raise BrokerUnavailable(f"{broker!r}: no answer within {timeout:g} s") from None
+    except BrokerError:
+        raise
+    except Exception as error:  # what a server answers that nobody has thought of hides no other server
+        raise BrokerError(f"{broker!r} cannot be looked at: {error!r}") from error
 
 
 def _by_kind(edge: Edge) -> Verdict:

@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ from engine.kafka.broker import Kafka, KafkaTopic
 from engine.kafka.errors import mapped, said
 from engine.kafka.options import KafkaOptions
 from engine.kafka.topics import connected
-from engine.kafka.verdicts import Cluster, Span, Topic, judge
+from engine.kafka.verdicts import AGEING, Cluster, Span, Topic, judge
 
 _UNKNOWN, _NO_LEADER, _NOT_ALLOWED = 3, 5, 30
 _PATIENCE = 1.5
@@ -105,7 +106,8 @@ class _Looking:
         denied = [why] if why else []
         if edge.role == "source":
             try:
-                spans = await self._spans(name, sorted(part[1] for part in parts), endpoint.group or edge.group)
+                places = [TopicPartition(name, part[1]) for part in sorted(parts, key=lambda part: part[1])]
+                spans = await self._spans(places, endpoint.group or edge.group, settings)
             except errors.KafkaError as error:
                 denied.append(said(error))
         replicas, insync = (min((len(part[at]) for part in parts), default=None) for at in (3, 4))
@@ -145,15 +147,20 @@ class _Looking:
         code = (await self._ask(DescribeGroupsRequest([group]))).groups[0][0]
         return said(errors.for_code(code)(f"group {group}")) if code == _NOT_ALLOWED else ""
 
-    async def _spans(self, name: str, partitions: Sequence[int], group: str) -> tuple[Span, ...]:
-        places = [TopicPartition(name, number) for number in partitions]
+    async def _spans(self, places: list[TopicPartition], group: str, settings: Mapping[str, str]) -> tuple[Span, ...]:
         committed = await self._committed(group, places)
         if self._consumer is None:
             self._consumer = kafka_client.consumer(self._options, None)
             await self._consumer.start()
         first = await self._consumer.beginning_offsets(places)
         end = await self._consumer.end_offsets(places)
-        return tuple(Span(first[place], end[place], committed.get(place, -1)) for place in places)
+        young: dict[TopicPartition, int] = {}
+        retention = int(settings.get("retention.ms", -1))
+        if committed and retention > 0 and "delete" in settings.get("cleanup.policy", ""):
+            since = round(time.time() * 1000 - AGEING * retention)
+            told = await self._consumer.offsets_for_times(dict.fromkeys(places, since))
+            young = {place: found.offset if found else end[place] for place, found in told.items()}
+        return tuple(_span(first[place], end[place], committed.get(place, -1), young.get(place, 0)) for place in places)
 
     async def _committed(self, group: str, places: list[TopicPartition]) -> dict[TopicPartition, int]:
         """What a group has committed.
@@ -166,3 +173,9 @@ class _Looking:
             return {}
         told = await self._admin.list_consumer_group_offsets(group, partitions=places)
         return {place: found.offset for place, found in told.items()}
+
+
+def _span(first: int, end: int, committed: int, young: int) -> Span:
+    """A partition whose messages before `young` are no longer that."""
+    ageing = max(0, min(young, end) - max(first, committed)) if committed >= 0 else 0
+    return Span(first, end, committed, ageing)

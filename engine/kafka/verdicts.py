@@ -9,6 +9,8 @@ from engine.kafka.options import KafkaOptions
 
 _PRODUCER = 1024 * 1024
 """Bytes that aiokafka's producer takes at most, unless it was told otherwise."""
+AGEING = 0.75
+"""The part of its time in the log after which an unread message is soon deleted."""
 _SOON = 3_600_000
 """Milliseconds that an engine may be away, or behind, on any day."""
 
@@ -20,6 +22,8 @@ class Span:
     first: int
     end: int
     committed: int = -1
+    ageing: int = 0
+    """Messages that the group has before it, and that have most of their time in the log behind them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +134,9 @@ def _read(found: Found, edge: Edge, options: KafkaOptions, cluster: Cluster, top
     if lost:
         means = f"{lost:,} messages were deleted before this group had read them"
         found.add("warning", "committed offsets before the log", means, "retention.ms and retention.bytes, more")
+    if ageing := sum(span.ageing for span in topic.spans):
+        means = f"{ageing:,} messages that this group has not read are soon deleted"
+        found.add("warning", f"retention.ms={topic.settings.get('retention.ms')}", means, "retention.ms, more")
     if any(span.committed > span.end for span in topic.spans):
         means = "the group is ahead of the log: it begins again at the earliest message"
         found.add("warning", "committed offsets behind the log", means, "kafka-consumer-groups.sh --reset-offsets")

@@ -1,6 +1,7 @@
 """The pre-flight on the four real servers, with settings made weak on purpose; and that it changes nothing there."""
 
 import contextlib
+import time
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import uuid4
@@ -14,7 +15,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from nats.js.api import ConsumerConfig, RetentionPolicy, StorageType, StreamConfig
 
-from actors import BrokerRefused, BrokerUnavailable, Endpoint
+from actors import BrokerRefused, BrokerUnavailable, Capabilities, Endpoint
 from engine import broker
 from engine.brokers.findings import Edge, Role, Verdict
 from engine.kafka.broker import Kafka
@@ -35,6 +36,7 @@ from tests.servers.rabbitmq import RabbitMQ as RabbitServer
 from tests.servers.redis import Redis as RedisServer
 from tests.servers.redis import RedisCluster, RedisSentinel
 from tests.servers.site import Site
+from tests.topologies.drawn import Place, Server
 from topologies import Topology
 
 pytestmark = pytest.mark.anyio
@@ -200,6 +202,24 @@ async def _commit(server: KafkaServer, topic: str, group: str, offset: int) -> N
         await consumer.stop()
 
 
+async def test_messages_that_are_soon_deleted_before_the_group_reads_them_are_counted(
+    kafka_server: KafkaServer,
+) -> None:
+    topic = Kafka(kafka_server.bootstrap).topic(fresh(), group=fresh())
+    hour = 3_600_000
+    await make(kafka_server, topic.name, retention_ms=str(10 * hour))
+    now = round(time.time() * 1000)
+    async with raw_producer(kafka_server) as producer:
+        for age in (9.5, 9, 9, 8, 1, 0):
+            await producer.send_and_wait(topic.name, b"x", timestamp_ms=now - round(age * hour))
+    assert topic.group is not None
+    await _commit(kafka_server, topic.name, topic.group, 1)
+    verdict = await look(inspect_kafka, topic)
+    assert "3 messages that this group has not read are soon deleted" in verdict.guarantee
+    await _commit(kafka_server, topic.name, topic.group, 4)
+    assert (await look(inspect_kafka, topic)).kept
+
+
 async def test_a_user_without_rights_is_told_that_nothing_passes(kafka_server: KafkaServer) -> None:
     name = fresh()
     await make(kafka_server, name)
@@ -236,7 +256,10 @@ async def test_amqp_alone_tells_what_is_there_and_the_pre_flight_what_it_does_no
         queue = await opened.declare_queue(there.name, durable=True)
         verdict = await look(inspect_rabbit, there, "destination")
         await queue.delete()
+        await opened.declare_queue(there.name, exclusive=True)
+        locked = await look(inspect_rabbit, there, "destination")
     assert found(verdict) == {"kind, durability and limits": "unread"}
+    assert locked.guarantee.startswith("nothing passes: RESOURCE_LOCKED")
     assert 'management="http://' in verdict.findings[0].advice
 
 
@@ -470,3 +493,24 @@ async def test_a_wrong_password_is_refused_and_not_shown(request: pytest.Fixture
     ((_, error),) = flight.failures
     assert isinstance(error, BrokerRefused)
     assert "wr0ng" not in str(error) + str([verdict.as_json() for verdict in flight.verdicts[0]])
+
+
+async def test_a_broker_of_somebody_elses_has_what_it_says_and_is_told_to_be_unread() -> None:
+    weak = Place(Server("nats"), "prices", can=Capabilities(redelivery=False))
+    flight = await preflight([topology_of(weak).graph()], 1)
+    first = flight.verdicts[0][0]
+    assert (first.guarantee, first.kept) == ("at most once, as far as it can be told", True)
+
+
+async def test_what_nobody_has_thought_of_costs_the_look_at_that_server_alone(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def odd(*asked: Any) -> Any:
+        raise KeyError("redis_version")
+
+    monkeypatch.setattr("engine.redis.preflight._server", odd)
+    topology = topology_of(Redis(redis_server.url).stream(fresh()), Memory().topic("fine"))
+    flight = await preflight([topology.graph()], 5)
+    ((_, error),) = flight.failures
+    assert "cannot be looked at: KeyError('redis_version')" in str(error)
+    assert {each.edge.endpoint.broker.system for each in flight.verdicts[0] if each.promise} == {"memory"}
