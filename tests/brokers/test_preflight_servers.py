@@ -28,6 +28,7 @@ from engine.rabbitmq.broker import RabbitMQ
 from engine.rabbitmq.preflight import inspect as inspect_rabbit
 from engine.redis.broker import Redis
 from engine.redis.preflight import inspect as inspect_redis
+from tests.brokers.contract import message, numbers, opened
 from tests.brokers.kafkas import administration, make, raw_producer
 from tests.servers.kafka import Kafka as KafkaServer
 from tests.servers.nats import Nats as NatsServer
@@ -49,6 +50,13 @@ def anyio_backend() -> str:
 
 def fresh() -> str:
     return f"p-{uuid4().hex}"
+
+
+MADE = {"redis": "stream", "nats": "stream", "rabbitmq": "queue", "kafka": "topic"}
+
+
+def any_endpoint(kind: str, url: str) -> Any:
+    return getattr(broker(url), MADE[kind])(f"{fresh()}")
 
 
 async def look(inspect: Any, endpoint: Any, role: Role = "source", **more: Any) -> Verdict:
@@ -252,11 +260,11 @@ async def test_amqp_alone_tells_what_is_there_and_the_pre_flight_what_it_does_no
     undeclared = await look(inspect_rabbit, rabbit.queue(fresh(), declare=False), "destination")
     assert undeclared.guarantee == "nothing passes: there is none, and declare=False"
     there = rabbit.queue(fresh(), declare=False)
-    async with channel(rabbitmq_server) as opened:
-        queue = await opened.declare_queue(there.name, durable=True)
+    async with channel(rabbitmq_server) as amqp:
+        queue = await amqp.declare_queue(there.name, durable=True)
         verdict = await look(inspect_rabbit, there, "destination")
         await queue.delete()
-        await opened.declare_queue(there.name, exclusive=True)
+        await amqp.declare_queue(there.name, exclusive=True)
         locked = await look(inspect_rabbit, there, "destination")
     assert found(verdict) == {"kind, durability and limits": "unread"}
     assert locked.guarantee.startswith("nothing passes: RESOURCE_LOCKED")
@@ -278,10 +286,10 @@ async def test_the_management_api_tells_of_queues_policies_bindings_and_alarms(s
     rabbit = RabbitMQ(server.url, management=server.management_url)
     weak, dropping = rabbit.queue(fresh(), declare=False), rabbit.queue(fresh(), declare=False)
     events = rabbit.exchange(fresh(), declare=False)
-    async with channel(server) as opened:
-        await opened.declare_queue(weak.name, auto_delete=True, arguments={"x-message-ttl": 5000})
-        await opened.declare_queue(dropping.name, durable=True, arguments={"x-queue-type": "quorum", "x-max-length": 9})
-        await opened.declare_exchange(events.name, aio_pika.ExchangeType.TOPIC)
+    async with channel(server) as amqp:
+        await amqp.declare_queue(weak.name, auto_delete=True, arguments={"x-message-ttl": 5000})
+        await amqp.declare_queue(dropping.name, durable=True, arguments={"x-queue-type": "quorum", "x-max-length": 9})
+        await amqp.declare_exchange(events.name, aio_pika.ExchangeType.TOPIC)
         server.ctl("set_policy", "short", f"^{dropping.name}$", '{"max-length": 3}')
         limited = await eventually(dropping, "x-max-length=3, overflow=drop-head")
         verdicts = [await look(inspect_rabbit, weak, "destination"), limited]
@@ -430,6 +438,39 @@ async def test_looking_makes_nothing_changes_nothing_and_takes_nothing(
     assert await everything(redis_server, nats_server, rabbitmq_server, kafka_server) == before
 
 
+@pytest.mark.parametrize("kind", MADE)
+async def test_what_waits_is_still_there_and_was_delivered_to_nobody(request: pytest.FixtureRequest, kind: str) -> None:
+    server = request.getfixturevalue(f"{kind}_server")
+    endpoint = any_endpoint(kind, server.url)
+    group = "orders.check"
+    await publish(endpoint, 1, 2, 3)
+    assert await taken(endpoint, group) == [(1, 1), (2, 1), (3, 1)]
+    await publish(endpoint, 4, 5, 6)
+    topology = topology_of(endpoint)
+    for _ in range(2):
+        flight = await preflight([topology.graph()], 20)
+        assert flight.verdicts[0][0].promise == "at least once"
+    assert await taken(endpoint, group) == [(4, 1), (5, 1), (6, 1)]
+
+
+async def publish(endpoint: Any, *bodies: int) -> None:
+    sink = endpoint.sink()
+    async with opened(sink):
+        await sink.publish([message(body, endpoint.name) for body in bodies])
+
+
+async def taken(endpoint: Any, group: str) -> list[tuple[int, int]]:
+    """Three messages that wait, and which delivery of each it was; they are done then."""
+    source = endpoint.source(group)
+    run: list[Any] = []
+    async with opened(source):
+        with anyio.fail_after(20):
+            while len(run) < 3:
+                run += await source.fetch(3 - len(run))
+        await source.settle(run, ())
+    return [(number, each.attempt) for number, each in zip(numbers(run), run, strict=True)]
+
+
 async def everything(redis: RedisServer, nats: NatsServer, rabbit: RabbitServer, kafka: KafkaServer) -> dict[str, Any]:
     """All that there is on the servers."""
     client = redis_py.Redis.from_url(redis.url)
@@ -459,13 +500,6 @@ async def test_a_server_out_of_reach_is_named_and_the_others_are_looked_at(
     assert isinstance(error, BrokerUnavailable)
     promises = {verdict.edge.endpoint.broker.system: verdict.promise for verdict in flight.verdicts[0]}
     assert promises == {"redis": "at least once", "kafka": None}
-
-
-MADE = {"redis": "stream", "nats": "stream", "rabbitmq": "queue", "kafka": "topic"}
-
-
-def any_endpoint(kind: str, url: str) -> Any:
-    return getattr(broker(url), MADE[kind])(f"{fresh()}")
 
 
 @pytest.mark.parametrize("kind", MADE)
