@@ -54,6 +54,16 @@ demo: .venv/.run ## Run the example that shows the engine at work
 bench: .venv/.run ## Measure the engine
 	@$(py) -m benchmarks.engine $(ARGS)
 
+.PHONY: faults
+faults: venv ## Break everything on every broker, and write down what became of it (about an hour)
+	@$(py) -m tests.servers.install
+	@$(py) -m tests.faults --write docs/reliability.md $(ARGS)
+
+.PHONY: soak
+soak: venv ## Carry messages for half an hour with a kill every minute (ARGS="--minutes 5 --broker kafka")
+	@$(py) -m tests.servers.install
+	@$(py) -m tests.faults.soak $(ARGS)
+
 .PHONY: clean
 clean: ## Remove .venv, caches and built files
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist

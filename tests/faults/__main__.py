@@ -8,12 +8,14 @@ import signal
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
+from pathlib import Path
 
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from tests.faults.faults import FAULTS
+from tests.faults.report import write
 from tests.faults.run import PLACES, Progress, Result, run
 from tests.servers.process import ServerFailed
 from tests.servers.programs import Missing
@@ -39,6 +41,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=1))
+    if options.write is not None:
+        write(options.write, results)
+        console.print(f"written: {options.write}")
     return 1 if any(result.problems for result in results) else 0
 
 
@@ -50,8 +55,10 @@ async def _matrix(site: Site, options: argparse.Namespace, results: list[Result]
         for name in options.fault:
             if broker not in FAULTS[name].brokers:
                 continue
-            for seed in range(options.seed, options.seed + options.seeds):
-                result = await _one(site, broker, name, seed, options.messages)
+            mixed = options.write is not None and name == "mixed"
+            messages, seeds = (100_000, 5) if mixed else (options.messages, options.seeds)
+            for seed in range(options.seed, options.seed + seeds):
+                result = await _one(site, broker, name, seed, messages)
                 results.append(result)
                 console.print(_line(result), highlight=False, soft_wrap=True)
 
@@ -99,7 +106,15 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--messages", type=int, default=10_000, help="messages a run")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
+    parser.add_argument(
+        "--write",
+        type=Path,
+        metavar="FILE",
+        help="run the whole matrix, `mixed` with 100,000 messages and 5 seeds, and write it down as a page",
+    )
     options = parser.parse_args(arguments)
+    if options.write is not None and (options.broker or options.fault):
+        parser.error("--write is for the whole matrix: leave out --broker and --fault")
     options.broker = options.broker or list(PLACES)
     options.fault = options.fault or list(FAULTS)
     return options

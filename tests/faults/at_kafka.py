@@ -104,26 +104,33 @@ class AtKafka:
             self._consumer.seek(partition, self._read.get(partition, 0))
         found: list[Arrival] = []
         while left:
-            fetched = await self._consumer.getmany(timeout_ms=1_000)
+            async with asyncio.timeout(20):
+                fetched = await self._consumer.getmany(timeout_ms=1_000)
             for partition, records in fetched.items():
                 self._read[partition] = records[-1].offset + 1
                 found += [Arrival(record.key.decode() if record.key else None, record.value) for record in records]
             left = {partition for partition in left if self._read.get(partition, 0) < ends[partition]}
         return found
 
+    async def forget(self) -> None:
+        """It is on disk, and may stay there."""
+
     async def refuse(self) -> None:
-        """Ask for more replicas than there are: every publish is answered with NOT_ENOUGH_REPLICAS."""
-        await self._replicas("2")
+        """Take no message of more than a byte: every publish is answered with MESSAGE_TOO_LARGE.
+
+        NOT_ENOUGH_REPLICAS cannot be had of one node: Kafka 4 never asks for more replicas than a topic has.
+        """
+        await self._largest("1")
 
     async def accept(self) -> None:
-        """Be content with one."""
-        await self._replicas("1")
+        """Take what Kafka takes unless it is told otherwise."""
+        await self._largest("1048588")
 
-    async def _replicas(self, least: str) -> None:
+    async def _largest(self, size: str) -> None:
         admin = AIOKafkaAdminClient(bootstrap_servers=self.server.bootstrap)
         await admin.start()
         try:
-            setting = ConfigResource(ConfigResourceType.TOPIC, self.destination, {"min.insync.replicas": least})
+            setting = ConfigResource(ConfigResourceType.TOPIC, self.destination, {"max.message.bytes": size})
             await admin.alter_configs([setting])
         finally:
             await admin.close()

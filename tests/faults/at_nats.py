@@ -54,7 +54,7 @@ class AtNats:
 
     async def _length(self, stream: str) -> int:
         info = await (await self._connected()).jetstream(timeout=2).stream_info(stream)
-        return int(info.state.messages)
+        return int(info.state.last_seq)
 
     async def _new(self, stream: str) -> list[Arrival]:
         client = await self._connected()
@@ -96,6 +96,12 @@ class AtNats:
                     self.server.open_url, allow_reconnect=False, connect_timeout=2, error_cb=_nothing
                 )
             return self._client
+
+    async def forget(self) -> None:
+        """Drop what was read at the destination; the source's file may grow."""
+        if read := self._read.get(f"{self.name}-out"):
+            stream = (await self._connected()).jetstream(timeout=5)
+            await stream.purge_stream(f"{self.name}-out", seq=read + 1)
 
     async def refuse(self) -> None:
         """Let the destination be full, and discard what is new."""

@@ -70,36 +70,33 @@ class AtRabbitMQ:
             return (await channel.queue_declare(queue, passive=True)).message_count or 0
 
     async def _taken(self, queue: str) -> list[Arrival]:
-        """All that is in a queue; called when no more faults are to come, for what was taken is gone."""
+        """All that is in a queue; acknowledged when it is here, and what could not be comes again."""
         waiting = await self._length(queue)
         if not waiting:
             return []
         found: list[Arrival] = []
         full = asyncio.Event()
+        latest = 0
 
         async def take(message: Any) -> None:
+            nonlocal latest
             headers = message.header.properties.headers or {}
             found.append(Arrival(headers.get("headrace-key"), message.body))
+            latest = message.delivery.delivery_tag
             if len(found) >= waiting:
                 full.set()
 
         channel = await self._open()
-        consumer = await channel.basic_consume(queue, take, no_ack=True)
+        consumer = await channel.basic_consume(queue, take)
         async with asyncio.timeout(120):
             await full.wait()
-        await channel.basic_cancel(consumer.consumer_tag or "")
+            await channel.basic_cancel(consumer.consumer_tag or "")
+            await asyncio.sleep(0.05)  # what came on top is still handed out by tasks of the client's
+            await channel.basic_ack(latest, multiple=True)
         return found
 
-    async def _open(self) -> AbstractChannel:
-        async with self._connecting:
-            channel, connection = self._channel, self._connection
-            if channel is None or channel.is_closed or connection is None or connection.is_closed:
-                if connection is not None:
-                    await quietly(connection.close())
-                async with asyncio.timeout(5):
-                    self._connection = await aiormq.connect(f"{self.server.url}?heartbeat=10")
-                    self._channel = channel = await self._connection.channel(publisher_confirms=True)
-            return channel
+    async def forget(self) -> None:
+        """What was read is gone already."""
 
     async def refuse(self) -> None:
         """Let the destination be full: `reject-publish`, by a policy, as an administrator would."""
@@ -111,6 +108,17 @@ class AtRabbitMQ:
         """Let it have no end."""
         with suppress(RuntimeError):  # there is no such policy where `refuse` did not come so far
             await asyncio.to_thread(self.server.ctl, "clear_policy", "full")
+
+    async def _open(self) -> AbstractChannel:
+        async with self._connecting:
+            channel, connection = self._channel, self._connection
+            if channel is None or channel.is_closed or connection is None or connection.is_closed:
+                if connection is not None:
+                    await quietly(connection.close())
+                async with asyncio.timeout(5):
+                    self._connection = await aiormq.connect(f"{self.server.url}?heartbeat=10")
+                    self._channel = channel = await self._connection.channel(publisher_confirms=True)
+            return channel
 
     async def close(self) -> None:
         """Let go of the connection."""

@@ -329,8 +329,10 @@ async def refused(scene: Scene) -> None:
     await scene.until(0.3)
     try:
         await scene.place.refuse()
-        await asyncio.sleep(4)
-        scene.made["refusals"] += 1
+        await asyncio.sleep(1)
+        before = scene.count
+        await asyncio.sleep(3)
+        scene.made["refusals"] += scene.count == before
     finally:
         await scene.place.accept()
     await scene.well()

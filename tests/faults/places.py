@@ -41,6 +41,10 @@ class Place(Protocol):
         """The dead letters that have not been returned before."""
         ...
 
+    async def forget(self) -> None:
+        """Let the server drop what has been read, where it would fill its memory in a long run."""
+        ...
+
     async def refuse(self) -> None:
         """Have the server refuse what is published to the destination."""
         ...

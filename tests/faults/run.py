@@ -30,7 +30,7 @@ AHEAD = 0.7
 RECOVER = 60.0
 """Seconds after the last fault and the last message within which everything has to be there."""
 WORKERS = 32
-LONGEST = 150.0
+LONGEST = 300.0
 """Seconds after which a run is given up, wherever it is."""
 
 
