@@ -13,6 +13,8 @@ from tests.faults.oracle import Arrival
 from tests.faults.places import quietly
 from tests.servers.rabbitmq import RabbitMQ as Server
 
+MOST = 10_000
+"""Messages that are taken at once."""
 DURABLE = Basic.Properties(delivery_mode=2)
 
 
@@ -71,28 +73,29 @@ class AtRabbitMQ:
 
     async def _taken(self, queue: str) -> list[Arrival]:
         """All that is in a queue; acknowledged when it is here, and what could not be comes again."""
-        waiting = await self._length(queue)
-        if not waiting:
-            return []
         found: list[Arrival] = []
-        full = asyncio.Event()
-        latest = 0
+        while waiting := min(MOST, await self._length(queue)):
+            found += await self._run(queue, waiting)
+        return found
+
+    async def _run(self, queue: str, count: int) -> list[Arrival]:
+        """Exactly so many: what came on top, while the consumer is cancelled, the client would lose."""
+        found: list[Arrival] = []
+        full: asyncio.Future[int] = asyncio.get_running_loop().create_future()
 
         async def take(message: Any) -> None:
-            nonlocal latest
             headers = message.header.properties.headers or {}
             found.append(Arrival(headers.get("headrace-key"), message.body))
-            latest = message.delivery.delivery_tag
-            if len(found) >= waiting:
-                full.set()
+            if len(found) == count:
+                full.set_result(message.delivery.delivery_tag)
 
         channel = await self._open()
+        await channel.basic_qos(prefetch_count=count)
         consumer = await channel.basic_consume(queue, take)
-        async with asyncio.timeout(120):
-            await full.wait()
+        async with asyncio.timeout(60):
+            last = await full
             await channel.basic_cancel(consumer.consumer_tag or "")
-            await asyncio.sleep(0.05)  # what came on top is still handed out by tasks of the client's
-            await channel.basic_ack(latest, multiple=True)
+            await channel.basic_ack(last, multiple=True)  # no sooner: it would bring more
         return found
 
     async def forget(self) -> None:
