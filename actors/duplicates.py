@@ -43,8 +43,8 @@ class Duplicates:
         self.most = most
         self.waiting = 0
         """Duplicates of what is in hand."""
-        self._behind: dict[bytes, deque[tuple[Message, Inlet]]] = {}
-        """By identity of what is in hand: its duplicates."""
+        self._behind: dict[bytes, deque[tuple[Message, Inlet]] | None] = {}
+        """By identity of what is in hand: its duplicates, if it has any."""
         self._firsts: dict[Receipt, bytes] = {}
         self._room: Event | None = None
         self._hurried = False
@@ -68,11 +68,14 @@ class Duplicates:
 
     def first(self, message: Message, identity: bytes, inlet: Inlet) -> bool:
         """Whether nothing of this identity is in hand, so that this is now; otherwise it waits for what is."""
-        behind = self._behind.get(identity)
-        if behind is None:
-            self._behind[identity] = deque()
+        in_hand = self._behind
+        if identity not in in_hand:
+            in_hand[identity] = None
             self._firsts[message.receipt] = identity
             return True
+        behind = in_hand[identity]
+        if behind is None:
+            behind = in_hand[identity] = deque()
         behind.append((message, inlet))
         self.waiting += 1
         return False
@@ -125,6 +128,8 @@ class Duplicates:
 
     def _done(self, identity: bytes) -> None:
         behind = self._behind.pop(identity)
+        if behind is None:
+            return
         self._left(len(behind))
         for message, inlet in behind:
             if message.receipt.pending > 0:
@@ -132,6 +137,8 @@ class Duplicates:
 
     def _give_back(self, identity: bytes) -> None:
         behind = self._behind.pop(identity)
+        if behind is None:
+            return
         self._left(len(behind))
         for message, _ in behind:
             if message.receipt.pending > 0:  # at the end of an engine its ledger may have given it back already

@@ -99,6 +99,17 @@ def passed_on(message: Message, result: Any) -> Message:
     return made
 
 
+def one_of_many(message: Message) -> Message:
+    """The message for one of several results to be derived of: without its id, which each of them would have."""
+    if message.origin.id is None:
+        return message
+    part = message.derive(message.body)
+    part.reply_to = message.reply_to
+    part.origin = _overlaid(message.origin, NOWHERE)
+    part.origin.id = None
+    return part
+
+
 def _overlaid(below: Origin, above: Origin) -> Origin:
     """An origin with what `above` sets, and otherwise what `below` says."""
     made = Origin()

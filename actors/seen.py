@@ -1,6 +1,6 @@
 """What was done already: `Recent`, a bounded set with times, and `SeenHere`, which keeps one in this process."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from actors.clock import Clock
 
@@ -19,11 +19,13 @@ class Recent:
         self._since: dict[bytes, float] = {}
         """When each was added, the oldest first."""
 
-    def add(self, identity: bytes, now: float) -> None:
-        """Have it as a member for a whole window from now on."""
+    def add(self, identities: Iterable[bytes], now: float) -> None:
+        """Have them as members for a whole window from now on; what is too much goes."""
         since = self._since
-        since.pop(identity, None)  # so that it goes to the end
-        since[identity] = now
+        for identity in identities:
+            if identity in since:
+                del since[identity]  # so that it goes to the end
+            since[identity] = now
         while len(since) > self.most:
             del since[next(iter(since))]
 
@@ -64,8 +66,7 @@ class SeenHere:
         """They are done as of now."""
         now = self._clock.now()
         self._recent.forget(now)
-        for identity in identities:
-            self._recent.add(identity, now)
+        self._recent.add(identities, now)
 
     async def close(self) -> None:
         """Nothing to do; what was kept stays."""

@@ -32,7 +32,9 @@ class Sieve:
         for message in run:
             try:
                 identity = self.identify(message)
-            except Exception as error:
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    raise
                 refused = DecodeError(
                     f"whether it is a duplicate cannot be told: {type(error).__name__}: {text(error)}"
                 )

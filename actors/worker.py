@@ -18,7 +18,7 @@ from actors.batch import Batch
 from actors.clock import Clock
 from actors.mailbox import Mailbox
 from actors.message import Message
-from actors.outbox import Outbox
+from actors.outbox import Outbox, one_of_many
 from actors.outcomes import BatchError, Crash
 from actors.receipt import Receipt, join
 from actors.retries import Retries
@@ -96,6 +96,8 @@ class Worker:
         self._hands: deque[Message] = deque()
         self._handled: list[Message] = []
         self._waited = False
+        self._many: tuple[Message | None, Message] = None, Message()
+        """The message that a generator is at, and what each of its results is derived of."""
         self._closed = False
         self._unhandled = 0
         """How many of the run in hand went back without having been tried."""
@@ -255,9 +257,11 @@ class Worker:
 
     async def _emit(self, message: Message, result: Any) -> None:
         """One more result of a generator: goes on while its message is still being handled."""
+        if self._many[0] is not message:
+            self._many = message, one_of_many(message)
         message.receipt.split(1)
         try:
-            self.pass_on(message, result)
+            self.pass_on(self._many[1], result)
         except BaseException:
             message.receipt.unsplit(1)
             raise

@@ -43,7 +43,7 @@ BUDGETS = {
     "ten workers": (None, 4.0),
     "order by key": ("subscriber to publisher", 0.7),
     "a router hop": ("subscriber to publisher", 0.8),
-    "without duplicates": ("subscriber to publisher", 0.8),
+    "without duplicates": ("subscriber to publisher", 1.5),
 }
 """At most so many times the codec alone; with a name, so many times on top of that one."""
 

@@ -60,14 +60,18 @@ def _field(path: str, handler: Handler, where: Where) -> Callable[[Message], Any
 
 def _by_id(endpoint: str) -> Identify:
     """By id and body: an id that two different messages share by mistake makes neither of them a duplicate."""
-    scope = endpoint.encode()
+    scope = _digest(endpoint.encode(), b"")
 
     def identify(message: Message) -> bytes | None:
-        id = message.id
+        origin, raw = message.origin, message.raw
+        id = origin.id
         # A broker's own position is no id: where the broker begins anew it comes again, with another message.
-        if id is None or not getattr(message.origin, "named", True):
+        if id is None or not getattr(origin, "named", True):
             return None
-        return _digest(scope, id.encode(errors="surrogatepass"), message.raw)
+        name = id.encode("utf-8", "surrogatepass")
+        # Null is not empty; and the id's length goes before it, so that no other id and body are the same bytes.
+        told = b"%b%d:%b" % (scope, len(name), name) + raw if raw is not None else b"%b%d;%b" % (scope, len(name), name)
+        return blake2b(told, digest_size=SIZE).digest()
 
     return identify
 
@@ -75,7 +79,7 @@ def _by_id(endpoint: str) -> Identify:
 def _by(of: Callable[[Message], Any]) -> Callable[[str], Identify]:
     def identify(message: Message) -> bytes | None:
         value = of(message)
-        return None if value is None else _digest(type(value).__name__.encode(), _bytes(value), b"")
+        return None if value is None else _digest(type(value).__name__.encode(), _bytes(value))
 
     return lambda endpoint: identify
 
@@ -89,7 +93,5 @@ def _bytes(value: Any) -> bytes:
     return encode(value) or b""
 
 
-def _digest(first: bytes, second: bytes, third: bytes | None) -> bytes:
-    # Lengths go before parts, so that no two lists of parts are the same bytes.
-    head = b"%d.%d.%d:" % (len(first), len(second), -1 if third is None else len(third))
-    return blake2b(b"".join((head, first, second, third or b"")), digest_size=SIZE).digest()
+def _digest(first: bytes, second: bytes) -> bytes:
+    return blake2b(b"%d:%b%b" % (len(first), first, second), digest_size=SIZE).digest()

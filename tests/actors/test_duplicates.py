@@ -250,15 +250,17 @@ async def test_a_message_like_no_other_is_always_handled_and_the_first_such_is_t
     assert sum("without an id" in record.message for record in caplog.records) == 1
 
 
-async def test_what_cannot_be_told_is_dead_and_not_lost():
+@pytest.mark.parametrize("error", [KeyError("payment"), SystemExit("payment")])
+async def test_what_cannot_be_told_is_dead_and_not_lost(error):
     def identify(message):
-        raise KeyError("payment")
+        raise error
 
     stage = Stage(b"a1", identify=identify)
     async with running(stage.ledger.run, stage.intake.run):
         assert stage.take() == []
         assert stage.grave.raws == [b"a1"]
-        assert stage.grave.headers["headrace-reason"] == "whether it is a duplicate cannot be told: KeyError: 'payment'"
+        reason = f"whether it is a duplicate cannot be told: {type(error).__name__}: {error}"
+        assert stage.grave.headers["headrace-reason"] == reason
 
 
 async def test_paused_while_it_looks_up_it_goes_on_with_the_same_run():

@@ -37,7 +37,7 @@ def test_it_has_what_was_added_within_the_window_and_is_among_the_newest(steps, 
     recent, model, now = Recent(window, most), Model(window, most), 0.0
     for what, value in steps:
         if what == "add":
-            recent.add(b"%d" % value, now)
+            recent.add([b"%d" % value], now)
             model.add(value, now)
         elif what == "wait":
             now += value
@@ -52,7 +52,7 @@ def test_what_is_forgotten_takes_no_room(steps, window):
     recent, now = Recent(window, 100), 0.0
     for what, value in steps:
         if what == "add":
-            recent.add(b"%d" % value, now)
+            recent.add([b"%d" % value], now)
         elif what == "wait":
             now += value
     recent.forget(now)

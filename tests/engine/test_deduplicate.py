@@ -260,3 +260,26 @@ async def test_a_function_of_the_message_may_look_at_a_header() -> None:
             await harness.publish(memory.topic("in"), Payment(reference=str(number)), headers=headers)
         await harness.settle()
         assert handled == ["0", "1", "3", "4"]
+
+
+async def test_what_a_generator_yields_has_not_the_id_of_its_message_and_is_all_handled() -> None:
+    """Each would have the same id, and some have the same body: the stage that reads them would leave some out."""
+    memory, handled = Memory(), list[str]()
+    topology = Topology("unpacking")
+
+    @topology.publisher(memory.topic("parts"))
+    @topology.subscriber(memory.topic("in"))
+    async def unpack(payment: Payment) -> AsyncIterator[Payment]:
+        for _ in range(payment.amount):
+            yield Payment(reference=payment.reference)
+        yield Message(Payment(reference=payment.reference), id="the handler's own")  # type: ignore[misc]
+
+    @topology.subscriber(memory.topic("parts"), deduplicate=True)
+    async def pay(payment: Payment, message: Message) -> None:
+        handled.append(f"{payment.reference} {message.id} {message.correlation_id}")
+
+    async with Harness(topology) as harness:
+        for _ in range(2):
+            await harness.publish(memory.topic("in"), Payment(reference="a", amount=3), id="1")
+        await harness.settle()
+    assert Counter(handled) == {"a None None": 6, "a the handler's own None": 1}
