@@ -80,12 +80,18 @@ async def _inspected(broker: Broker, edges: Sequence[Edge], timeout: float) -> l
     if broker.system not in _INSPECTED or not type(broker).__module__.startswith("engine."):
         return [_by_kind(edge) for edge in edges]
     inspect: Inspect = import_module(f"engine.{broker.system}.preflight").inspect
+    first: BrokerUnavailable | None = None
     try:
         # Not anyio's: it cancels what says goodbye to the server as well, and would leave connections behind.
         async with asyncio.timeout(timeout):
+            try:
+                return await inspect(broker, edges)
+            except BrokerUnavailable as error:
+                # A server that hangs up on a wrong login may do so before its reason has come through.
+                first = error
             return await inspect(broker, edges)
     except TimeoutError:
-        raise BrokerUnavailable(f"{broker!r}: no answer within {timeout:g} s") from None
+        raise first or BrokerUnavailable(f"{broker!r}: no answer within {timeout:g} s") from None
     except BrokerError:
         raise
     except Exception as error:  # what a server answers that nobody has thought of hides no other server

@@ -520,6 +520,22 @@ async def test_a_server_that_hangs_is_given_up_in_time_and_hides_no_other(
     assert {each.edge.endpoint.broker.system for each in flight.verdicts[0] if each.promise} == {"memory"}
 
 
+async def test_a_connection_that_breaks_once_is_no_server_out_of_reach(
+    redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries = []
+
+    async def breaking(*asked: Any) -> Any:
+        tries.append(asked)
+        if len(tries) == 1:
+            raise BrokerUnavailable("the connection broke")
+        return await inspect_redis(*asked)
+
+    monkeypatch.setattr("engine.redis.preflight.inspect", breaking)
+    flight = await preflight([topology_of(Redis(redis_server.url).stream(fresh())).graph()], 5)
+    assert (len(tries), flight.failures) == (2, ())
+
+
 @pytest.mark.parametrize("kind", MADE)
 async def test_a_wrong_password_is_refused_and_not_shown(request: pytest.FixtureRequest, kind: str) -> None:
     server = request.getfixturevalue(f"{kind}_server")
