@@ -81,16 +81,17 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 # The consumer's own `committed` leaves the metadata out.
                 committed = await self.consumer._coordinator.fetch_committed_offsets(places)
                 ends = await self.consumer.end_offsets(places) if places else {}
-                first = await self._starts([place for place in places if place not in committed], ends)
+                oldest = await self.consumer.beginning_offsets(places) if places else {}
         if self.fresh is not fresh or not fresh <= self.consumer.assignment():
             return  # they are being given to others, or this consumer, anew
         for place in places:
             if place in committed:
                 offset, metadata = committed[place]
-                share = Share(place, offset, metadata or "")
+                share = committed_share(place, offset, metadata, oldest[place], ends[place])
             else:
                 # Where it started is committed too: `latest` would be somewhere else after a crash.
-                share = Share(place, first[place], committed=self.start == "earliest")
+                first = ends[place] if self.start == "latest" else oldest[place]
+                share = Share(place, first, committed=self.start == "earliest")
             share.known = ends[place] > share.seen_to
             share.ended_at = ends[place]
             self.consumer.seek(place, share.offsets.end)
@@ -98,13 +99,6 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.fresh = set()
         if self.start == "latest":
             self.commits.hurry()
-
-    async def _starts(
-        self, places: list[TopicPartition], ends: Mapping[TopicPartition, int]
-    ) -> Mapping[TopicPartition, int]:
-        if self.start == "latest" or not places:
-            return ends
-        return await self.consumer.beginning_offsets(places)  # type: ignore[no-any-return]
 
     def drop(self) -> None:
         """Void all shares: what is settled from now on is forgotten."""
@@ -206,3 +200,25 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Do not wait for anything in hand any more."""
         self._closing = True
         self._settled.set()
+
+
+def committed_share(place: TopicPartition, position: int, metadata: str | None, oldest: int, end: int) -> Share:
+    """A partition from where its group has got to, as far as that can be believed; whatever cannot is said loudly."""
+    where = f"{place.topic}/{place.partition}"
+    if not 0 <= position <= end:
+        told = (
+            "%s: its group's position is %d, and it has %d to %d: somebody has moved it, or the topic was made anew; "
+        )
+        logger.warning(
+            told + "it is read from its oldest message, so that some may come again", where, position, oldest, end
+        )
+        return Share(place, oldest, committed=False)
+    if position < oldest:
+        told = "%s: %d messages, from %d on, were removed from the topic before they were read (see its retention)"
+        logger.warning(told, where, oldest - position, position)
+    share = Share(place, position, metadata or "")
+    if metadata and (share.offsets.mapped_to <= position or share.offsets.mapped_to > end):
+        told = "%s: what stands beside its group's position %d was not written here, or for another position: %.60r; "
+        logger.warning(told + "it is ignored: some messages may come again", where, position, metadata)
+        return Share(place, position, committed=False)
+    return share

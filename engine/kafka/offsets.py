@@ -15,7 +15,7 @@ CROWDED = LIMIT * 3 // 4
 """Bytes of a map from which on nothing new is to be taken."""
 _SAFE = CROWDED // 4 * 3 * 8 - 128
 """Offsets between the position and the end that always fit as a bit map, so that no map has to be made to know it."""
-_RUNS, _BITS = "h1r:", "h1b:"
+_RUNS, _BITS = "h2r", "h2b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +51,11 @@ class Offsets:
         self._attempts = dict(known.attempts)
         self._mapped_to = max([self._complete_to, *(offset + 1 for offset in known.incomplete[-1:])])
         self._low = position
+
+    @property
+    def mapped_to(self) -> int:
+        """One more than the last offset that the metadata it began with says anything of; else where it began."""
+        return self._mapped_to
 
     @property
     def held(self) -> int:
@@ -131,23 +136,26 @@ class Offsets:
     def _map(self, incomplete: Sequence[int]) -> str:
         """The map as runs or as bits, whichever is shorter."""
         position, end = incomplete[0], max(self._complete_to, incomplete[-1] + 1)
-        runs = _RUNS + _text(_varints(_runs(position, incomplete, end)))
+        runs = f"{_RUNS}:{position:x}:{_text(_varints(_runs(position, incomplete, end)))}"
         if (end - position) // 6 >= len(runs):
             return runs
-        return min(runs, _BITS + _text(_bits(position, incomplete, end)), key=len)
+        return min(runs, f"{_BITS}:{position:x}:{_text(_bits(position, incomplete, end))}", key=len)
 
     def __repr__(self) -> str:
         return f"<Offsets: position {self.position}, {len(self._held)} held, {len(self._waiting)} waiting>"
 
 
 def decode(metadata: str, position: int) -> Map:
-    """Read what was committed with `position`; anything else than a map of ours says nothing."""
+    """Read what was committed with `position`; anything else than a map of ours for that position says nothing."""
     kind, _, rest = metadata.partition(":")
+    at, _, rest = rest.partition(":")
     text, _, counted = rest.partition(":")
+    if at != f"{position:x}":  # written by somebody else, or carried to another position by one
+        return Map()
     try:
-        if f"{kind}:" == _RUNS:
+        if kind == _RUNS:
             known = _of_runs(list(_numbers(b64decode(text, validate=True))), position)
-        elif f"{kind}:" == _BITS:
+        elif kind == _BITS:
             known = _of_bits(b64decode(text, validate=True), position)
         else:
             return Map()

@@ -5,9 +5,9 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from aiokafka import TopicPartition
+from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
 from aiokafka.admin import RecordsToDelete
-from aiokafka.errors import OffsetMetadataTooLargeError
+from aiokafka.errors import KafkaError, OffsetMetadataTooLargeError
 
 from actors import Message, Source
 from engine.kafka import client as kafka_client
@@ -60,7 +60,9 @@ async def test_latest_does_not_jump_ahead_after_a_crash_before_anything_was_done
         assert numbers(await fetched(source, 1)) == [3]
 
 
-async def test_a_position_that_the_log_has_lost_goes_on_at_the_oldest_message(kafka_server: KafkaServer) -> None:
+async def test_a_position_that_the_log_has_lost_goes_on_at_the_oldest_message_and_says_so(
+    kafka_server: KafkaServer, caplog: pytest.LogCaptureFixture
+) -> None:
     topic = near(kafka_server).topic(fresh(), start="latest")
     source = topic.source("readers")
     async with opened(source):
@@ -71,6 +73,46 @@ async def test_a_position_that_the_log_has_lost_goes_on_at_the_oldest_message(ka
         await client.delete_records({TopicPartition(topic.name, 0): RecordsToDelete(5)})
     async with opened(source):
         assert numbers(await fetched(source, 4)) == [5, 6, 7, 8]
+    assert "2 messages, from 3 on, were removed from the topic before they were read" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("at", "metadata", "comes", "said"),
+    [
+        (2, "\x00\x01\x02 random", range(2, 9), "was not written here"),
+        (2, '{"tool": "another", "lag": 3}', range(2, 9), "was not written here"),
+        (2, "h2r:7:AQE=", range(2, 9), "was not written here, or for another position"),
+        (2, "h2r:2:AQH///////8P", range(2, 9), "was not written here"),
+        (2, "x" * 4096, range(2, 9), "was not written here"),
+        (5, "", range(5, 9), None),
+        (1000, "", range(9), "its group's position is 1000, and it has 0 to 9"),
+        (-7, "", range(9), None),
+    ],
+    ids=["random", "another tool", "another position", "beyond the end", "overlong", "forward", "future", "negative"],
+)
+async def test_whatever_a_stranger_commits_skips_nothing_in_silence(
+    kafka_server: KafkaServer, at: int, metadata: str, comes: range, said: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    topic = near(kafka_server).topic(fresh())
+    await published(topic, range(9))
+    place, group = TopicPartition(topic.name, 0), fresh()
+    stranger = AIOKafkaConsumer(bootstrap_servers=kafka_server.bootstrap, group_id=group, enable_auto_commit=False)
+    await stranger.start()
+    stranger.assign([place])
+    try:
+        await stranger.commit({place: OffsetAndMetadata(at, metadata)})
+    except (ValueError, KafkaError):
+        assert at < 0, "what cannot even be committed does no harm"
+    finally:
+        await stranger.stop()
+    source = topic.source(group)
+    async with opened(source):
+        run = await fetched(source, len(comes))
+        assert numbers(run) == list(comes)
+        await source.settle(run, [])
+        await position(kafka_server, group, topic.name, 9)
+        await nothing(source)
+    assert said is None or said in caplog.text
 
 
 async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_server: KafkaServer) -> None:
