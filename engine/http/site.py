@@ -9,7 +9,7 @@ from starlette.applications import Starlette
 
 from engine.engine import Engine
 from engine.http.app import FEATURES, Features, http_app
-from engine.http.server import Address, address_of, listen, serving, urls
+from engine.http.server import Address, Connections, address_of, listen, serving, urls
 from engine.settings import Settings
 
 logger = getLogger("headrace")
@@ -37,7 +37,7 @@ def _app(engine: Engine, settings: Settings, address: Address) -> Starlette:
 async def _served(app: Starlette, address: Address, token: bool, sockets: list[socket.socket]) -> AsyncIterator[None]:
     if not address.loopback and not token:
         logger.warning("%s can be reached from other machines, and no token is set: all may read, none change", address)
-    async with serving(app, sockets):
+    async with serving(Connections(app), sockets):
         for url in urls(sockets):
             logger.info("serving at %s", url)
         yield
