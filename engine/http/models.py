@@ -3,7 +3,15 @@
 from dataclasses import dataclass, fields, replace
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidatorFunctionWrapHandler, field_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
 
 from actors import State, redact
 from engine.control import MOST_WORKERS
@@ -205,10 +213,18 @@ class Asked(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
+def _whole(value: Any) -> Any:
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+WHOLE = BeforeValidator(_whole)
+"""To JSON 3.0 is a whole number, and "3" is none."""
+
+
 class Scale(Asked):
     """How many workers; `auto` lets a pool that finds its own size do so again."""
 
-    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS)] | Literal["auto"]
+    workers: Annotated[int, Field(ge=1, le=MOST_WORKERS), WHOLE] | Literal["auto"]
 
     @field_validator("workers", mode="wrap")
     @classmethod
@@ -226,7 +242,7 @@ class Redrive(Asked):
     topology: str = Field(min_length=1)
     source: str | None = None
     reason: str | None = None
-    limit: int = Field(10_000, ge=1, le=1_000_000)
+    limit: Annotated[int, Field(ge=1, le=1_000_000), WHOLE] = 10_000
 
 
 STAGE_FIELDS = tuple(field.name for field in fields(StageStatus))

@@ -1,27 +1,16 @@
-"""The OpenAPI document: it is valid, it is true, and whatever is asked by it, or against it, nothing breaks."""
+"""The OpenAPI document: it names all there is, and whatever is asked by it, or against it, is answered as it says."""
 
-from typing import Any
+import subprocess
+import sys
+from pathlib import Path
 
-import anyio
 import pytest
-import schemathesis
-from anyio.from_thread import BlockingPortal, start_blocking_portal
-from hypothesis import HealthCheck, settings
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    ignored_auth,
-    missing_required_header,
-    negative_data_rejection,
-    response_schema_conformance,
-    status_code_conformance,
-    unsupported_method,
-)
-from starlette.types import ASGIApp
+from starlette.routing import Route
 
 from engine.http.app import http_app
 from engine.http.operations import PREFIX
-from headrace import Engine
-from tests.engine.http.served import BEARER, TOKEN, Mill, milling
+from tests.engine.http.conftest import Serve
+from tests.engine.http.served import TOKEN, milling
 
 pytestmark = pytest.mark.anyio
 DOCUMENT = f"{PREFIX}/openapi.json"
@@ -30,13 +19,13 @@ DOCUMENT = f"{PREFIX}/openapi.json"
 async def test_the_document_names_every_route_of_the_api_and_no_other() -> None:
     async with milling() as (_, engine, client):
         described = (await client.get(DOCUMENT)).json()
-        app = http_app(engine)
-        there = {
-            (method, route.path.replace(":path}", "}"))  # type: ignore[attr-defined]
-            for route in app.routes
-            for method in route.methods - {"HEAD"}  # type: ignore[attr-defined]
-            if route.path.startswith(PREFIX) and route.path != DOCUMENT  # type: ignore[attr-defined]
-        }
+        routes = [route for route in http_app(engine).routes if isinstance(route, Route)]
+    there = {
+        (method, route.path.replace(":path}", "}"))
+        for route in routes
+        for method in (route.methods or set()) - {"HEAD"}
+        if route.path.startswith(PREFIX) and route.path != DOCUMENT
+    }
     assert described["openapi"].startswith("3.1")
     assert {(method.upper(), path) for path, each in described["paths"].items() for method in each} == there
 
@@ -47,26 +36,20 @@ async def test_every_operation_says_whether_it_needs_the_token() -> None:
     for path, each in described["paths"].items():
         for method, operation in each.items():
             guarded = operation["security"] == [{"token": []}]
-            assert guarded == (method == "post" or "/dead" in path)
+            assert guarded == (method == "post" or "/dead" in path or "/tap" in path)
             assert ("401" in operation["responses"]) == guarded
 
 
-class Paced:
-    """The app of an engine that runs in another thread, called from there."""
-
-    def __init__(self, portal: BlockingPortal) -> None:
-        self.portal = portal
-        self.mill = Mill()
-        self.engine = Engine(self.mill.topology, drain=1)
-        self.engine.drain = lambda: None  # type: ignore[method-assign] - the others still want to ask
-        self.app = http_app(self.engine, token=TOKEN)
-        self.ends: anyio.Event | None = None
-
-    async def run(self, started: Any) -> None:
-        self.ends = anyio.Event()
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self.engine.run)
-            await self.engine.started.wait()
-            started.set()
-            await self.ends.wait()
-            tasks.cancel_scope.cancel()
+@pytest.mark.timeout(180)
+def test_schemathesis_finds_no_fault_of_the_server_and_no_answer_that_is_not_described(
+    serve: Serve, tmp_path: Path
+) -> None:
+    url, _ = serve(f"--http 127.0.0.1:0 --token {TOKEN}")
+    command = [str(Path(sys.executable).parent / "st"), "run", f"{url}{DOCUMENT}", "--no-color"]
+    command += ["-H", f"Authorization: Bearer {TOKEN}", "--max-examples", "10", "--generation-deterministic"]
+    # One ends the engine, the other does not end.
+    command += ["--exclude-path", f"{PREFIX}/drain", "--exclude-path", f"{PREFIX}/events"]
+    command += ["--phases", "examples,coverage,fuzzing", "--request-timeout", "20"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=150, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert " passed" in done.stdout

@@ -1,0 +1,34 @@
+"""A user's folder, and the command as a process that serves; both are those of the command's own tests."""
+
+import json
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.engine.cli.conftest import Write, write
+from tests.engine.cli.test_run import Running, start
+
+APP = """
+    from tests.engine.http.served import Mill
+
+    mill = Mill()
+    memory, topology = mill.memory, mill.topology
+    """
+Serve = Callable[..., tuple[str, Running]]
+__all__ = ["APP", "Serve", "start", "write"]
+
+
+@pytest.fixture
+def serve(start: Callable[..., Running], write: Write, monkeypatch: pytest.MonkeyPatch) -> Serve:
+    """Start `headrace run` on the mill with `--http`; its URL, once it serves, and the process."""
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[3]))
+    write("app.py", APP)
+
+    def serving(arguments: str = "--http 127.0.0.1:0") -> tuple[str, Running]:
+        running = start("app.py", *shlex.split(arguments))
+        told = json.loads(running.until(running.err, "serving at")[-1])["message"]
+        return told.rpartition(" ")[2], running
+
+    return serving
