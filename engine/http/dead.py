@@ -95,12 +95,6 @@ class Dead:
     async def redrive(self, asked: Asked) -> RedriveResult:
         body: Redrive = asked.body
         meant = [grave for _, grave in self._meant(body.topology, body.source)]
-        for grave in meant:
-            if grave.endpoint.capabilities.embedded:
-                detail = (
-                    f"{grave.endpoint.name} is on an embedded broker, which takes nothing back; publish anew instead"
-                )
-                raise Problem(HTTPStatus.CONFLICT, detail)
         redriven = refused = left = 0
         async with self._reading:
             for grave in meant:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.cli.conftest import Write, write
+from tests.engine.cli.conftest import Write, process, write
 from tests.engine.cli.test_run import Running, start
 
 APP = """
@@ -17,7 +17,7 @@ APP = """
     memory, topology = mill.memory, mill.topology
     """
 Serve = Callable[..., tuple[str, Running]]
-__all__ = ["APP", "Serve", "start", "write"]
+__all__ = ["APP", "Serve", "process", "start", "write"]
 
 
 @pytest.fixture

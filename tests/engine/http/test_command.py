@@ -14,7 +14,7 @@ import pytest
 
 from engine.cli.reload import _command, _surroundings
 from engine.settings import read
-from tests.engine.cli.conftest import Command, Write, assert_refused, headrace, process  # noqa: F401 - fixtures
+from tests.engine.cli.conftest import Command, Write, assert_refused
 from tests.engine.cli.test_run import Running
 from tests.engine.http.conftest import Serve
 from tests.engine.http.served import BEARER, TOKEN
@@ -97,7 +97,7 @@ def test_what_cannot_be_listened_on_is_told_before_the_engine_starts(
     assert "starting" not in result.err
 
 
-def test_a_port_in_use_is_told_before_the_engine_starts(process: Command, write: Write) -> None:  # noqa: F811
+def test_a_port_in_use_is_told_before_the_engine_starts(process: Command, write: Write) -> None:
     write("slow.py", SLOW)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
