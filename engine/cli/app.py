@@ -15,6 +15,9 @@ from engine.cli.exits import Code, report
 from engine.cli.graph import graph
 from engine.cli.publish import publish
 from engine.cli.run import run
+from engine.cli.steer import pause, resume, scale
+from engine.cli.tap import tap
+from engine.cli.top import top
 
 app = typer.Typer(
     name="headrace",
@@ -67,6 +70,6 @@ def _options(
 ) -> None: ...
 
 
-for command in (run, check, graph, docs, publish, version):
+for command in (run, check, graph, docs, publish, top, tap, pause, resume, scale, version):
     app.command()(command)
 app.add_typer(dead.app)
