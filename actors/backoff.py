@@ -21,12 +21,19 @@ class Link:
     clock: Clock
     logger: "Logger | LoggerAdapter[Any]"
     what: str
-    connected: bool = False
+    up: Callable[[], bool] | None = None
+    """Whether what is awaited has reached the broker by now: with nothing to bring, it does not return to say so."""
     failures: int = 0
     error: BrokerError | None = None
     """Why it is not connected, as far as the last try told."""
     away: float | None = None
     """Since when, in the clock's seconds; None until the first try fails."""
+    _succeeded: bool = False
+
+    @property
+    def connected(self) -> bool:
+        """Whether the broker is within reach, as far as is known."""
+        return self._succeeded or (self.failures > 0 and self.up is not None and self.up())
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await `attempt()`, again and again while it raises `BrokerUnavailable` or `BrokerRefused`.
@@ -39,12 +46,12 @@ class Link:
             except (BrokerUnavailable, BrokerRefused) as error:
                 await self.wait(error)
             else:
-                self.connected, self.failures, self.error, self.away = True, 0, None, None
+                self._succeeded, self.failures, self.error, self.away = True, 0, None, None
                 return result
 
     async def wait(self, error: BrokerError) -> None:
         """Note what is wrong, and wait as long as the failures so far ask for."""
-        self.connected, self.error = False, error
+        self._succeeded, self.error = False, error
         self.away = self.clock.now() if self.away is None else self.away
         self.failures += 1
         seconds = RECONNECT.delay(self.failures, random())

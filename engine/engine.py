@@ -268,7 +268,12 @@ class Engine:
         for and never turns it false. From another thread it also tells an event loop that does not turn.
         """
         away = [f"{what}: {error or 'no answer yet'}" for what, error in self.out_of_reach().items()]
-        observed = [observe(assembly.graph, stage) for assembly in self.assemblies for stage in _stages(assembly)]
+        observed = [
+            observe(assembly.graph, each)
+            for assembly in self.assemblies
+            for stage in _stages(assembly)
+            for each in ((stage, stage.replies) if stage.replies is not None else (stage,))
+        ]
         started = self.started.is_set()
         fallen = self._fallen
         if fallen is None and (silence := self._heartbeat.silence) > self._watch.stalled_after:

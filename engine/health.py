@@ -45,6 +45,7 @@ class Health:
 
 REASONS: Mapping[str, str] = {
     "broker": "its broker is out of reach, refuses, or does not confirm",
+    "duplicates": "the store that knows what was done is out of reach",
     "source": "its source is connected and has messages, and delivers none",
     "burial": "a dead letter is not confirmed",
     "handler": "its handler does not return",
@@ -69,6 +70,8 @@ class Observed:
     connected: bool = True
     trouble: str | None = None
     """What is not connected, and what its broker said last."""
+    duplicates: str | None = None
+    """Why what was done cannot be looked up."""
     oldest: float | None = None
     watermark: float | None = None
     """Since the oldest unsettled message of its own sources became the oldest; None where none is open."""
@@ -97,6 +100,8 @@ class Observed:
     """Messages that its sources could deliver at once, as far as they know."""
     remade: int = 0
     """Times that its sources made their consumers anew because they did not move."""
+    inner: bool = False
+    """Whether it is a part of another stage, and told of by that one alone."""
     patience: float = 0.0
     """Seconds that it may stand still because it was declared so: a timeout, a batch's wait."""
     timeout: float | None = None
@@ -150,9 +155,14 @@ class Watch:
         judged = {key: self._judged(now, each) for key, each in seen.items()}
         hopeless = [told for key, each in seen.items() if (told := self._hopeless(each, judged[key])) is not None]
         for key, each in seen.items():
-            if judged[key].waiting_for == "downstream":
-                judged[key] = replace(judged[key], told=_blame(each, seen, judged))
-        return tuple(judged.values()), tuple(hopeless)
+            if judged[key].waiting_for == "downstream" and (end := _end_of_chain(each, seen, judged)) is not None:
+                judged[key] = self._blaming(judged[key], end, judged[end.topology, end.stage])
+        return tuple(judged[key] for key, each in seen.items() if not each.inner), tuple(hopeless)
+
+    def _blaming(self, health: StageHealth, end: Observed, blamed: StageHealth) -> StageHealth:
+        """Who waits for another is as patient as that other may be."""
+        stalled = health.stalled and (health.unmoved or 0.0) >= end.patience
+        return replace(health, stalled=stalled, told=f"{health.told}: {blamed.told}")
 
     def _judged(self, now: float, seen: Observed) -> StageHealth:
         unmoved = self._unmoved(now, seen)
@@ -197,7 +207,7 @@ class Watch:
 def waiting_for(seen: Observed, unmoved: float) -> str | None:
     """What a stage waits for that has not moved for so long; None where it waits for nothing in particular."""
     if not seen.connected:
-        return "broker"
+        return "broker" if seen.trouble is not None or seen.duplicates is None else "duplicates"
     if not seen.work:
         return "paused" if seen.paused else None
     if seen.burial is not None:
@@ -242,11 +252,13 @@ def sentence(seen: Observed, reason: str | None, unmoved: float | None) -> str:
         retrying=seen.retrying,
         pending=seen.pending,
         burial=seen.burial,
+        duplicates=seen.duplicates,
         waiting=seen.waiting,
     )
 
 
 _SENTENCES = {
+    "duplicates": "{stage} cannot tell what was done already: {duplicates}; see to that store, it goes on by itself",
     "source": "{stage}'s source is connected and has {pending} messages, but has delivered none for {since}; "
     "its consumer is made anew, see the broker's log if that does not help",
     "burial": "{stage} cannot bury a dead letter: {burial}; it is tried again, its original stays unacknowledged",
@@ -260,22 +272,32 @@ _SENTENCES = {
 }
 
 
-def _blame(
+def _end_of_chain(
     seen: Observed, stages: Mapping[tuple[str, str], Observed], judged: Mapping[tuple[str, str], StageHealth]
-) -> str:
-    """Name the stage at the end of a chain of waits, and what that one waits for."""
+) -> Observed | None:
+    """The stage at the end of a chain of waits for the stage behind; of several behind one the one that moves least."""
     chain, at = {seen.stage}, seen
-    while True:
-        behind = [stages[seen.topology, name] for name in at.behind if (seen.topology, name) in stages]
-        busy = [each for each in behind if each.stage not in chain and (each.work or not each.connected)]
+    while at is seen or judged[at.topology, at.stage].waiting_for == "downstream":
+        busy = [each for each in _next_at_work(at, stages) if each.stage not in chain]
         if not busy:
             break
         at = max(busy, key=lambda each: _weight(each, judged[each.topology, each.stage]))
         chain.add(at.stage)
-        if judged[at.topology, at.stage].waiting_for != "downstream":
-            break
-    told = judged[seen.topology, seen.stage].told
-    return told if at is seen else f"{told}: {judged[at.topology, at.stage].told}"
+    return None if at is seen else at
+
+
+def _next_at_work(seen: Observed, stages: Mapping[tuple[str, str], Observed]) -> list[Observed]:
+    """Those behind it that have work: past those that have passed theirs on."""
+    found, names = [], list(seen.behind)
+    for name in names:
+        behind = stages.get((seen.topology, name))
+        if behind is None:
+            continue
+        if behind.work or not behind.connected:
+            found.append(behind)
+        else:
+            names += [each for each in behind.behind if each not in names]
+    return found
 
 
 def _weight(seen: Observed, judged: StageHealth) -> tuple[bool, bool, bool, float]:

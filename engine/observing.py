@@ -13,7 +13,9 @@ def observe(graph: Graph, running: Running) -> Observed:
     stage, ledgers, counts = running.stage, running.ledgers, running.counts
     workers = [worker for worker in running.pool.workers if isinstance(worker, Worker)]
     hands = [age for worker in workers if (age := _in_hand(worker)) is not None]
-    away = [link for link in running.links if not link.connected]
+    store = running.duplicates.link if running.duplicates is not None else None
+    away = [link for link in running.links if not link.connected and link is not store]
+    forgetful = store is not None and not store.connected
     pending = [ledger.source.pending() for ledger in ledgers if ledger.link.connected]
     settings = stage.settings
     settled = sum(ledger.counts.settled + ledger.counts.returned + ledger.counts.received for ledger in ledgers)
@@ -21,9 +23,10 @@ def observe(graph: Graph, running: Running) -> Observed:
         graph.name,
         stage.name,
         stage.kind,
-        tuple(behind.name for behind in graph.downstream(stage.name)),
-        connected=not away,
+        _behind(graph, running),
+        connected=not away and not forgetful,
         trouble=_trouble(away[0]) if away else None,
+        duplicates=_trouble(store) if store is not None and forgetful else None,
         oldest=max((age for ledger in ledgers if (age := ledger.oldest) is not None), default=None),
         watermark=max((age for ledger in ledgers if (age := ledger.unmoved) is not None), default=None),
         open=sum(len(ledger.open) for ledger in ledgers),
@@ -40,9 +43,16 @@ def observe(graph: Graph, running: Running) -> Observed:
         paused=bool(running.intakes) and all(intake.paused for intake in running.intakes),
         pending=sum(filter(None, pending)) if any(count is not None for count in pending) else None,
         remade=sum(getattr(ledger.source, "remade", 0) for ledger in ledgers),
+        inner=stage not in graph.stages,
         patience=max(settings.timeout or 0.0, settings.batch.wait if settings.batch is not None else 0.0),
         timeout=settings.timeout,
     )
+
+
+def _behind(graph: Graph, running: Running) -> tuple[str, ...]:
+    """The names of the stages that take what it makes, its publisher of answers among them."""
+    names = [behind.name for behind in graph.downstream(running.stage.name)]
+    return (*names, running.replies.stage.name) if running.replies is not None else tuple(names)
 
 
 def _in_hand(worker: Worker) -> float | None:

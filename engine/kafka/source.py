@@ -47,6 +47,7 @@ class KafkaSource:
         self._polling: CancelScope | None = None
         self._heard = self._moved = 0.0
         self._at: dict[TopicPartition, int] = {}
+        self._reached = False
         self._silence = min(_SILENCE, options.stall)
         self.remade = 0
         """How often the consumer was made anew because it was stuck."""
@@ -82,10 +83,18 @@ class KafkaSource:
         self._assignment = assignment
         self._committer = asyncio.get_running_loop().create_task(assignment.commits.keep())
         self._heard = self._moved = monotonic()
+        self._reached = True
         return assignment
 
     async def fetch(self, limit: int) -> list[Message]:
         """Wait for messages; return 1 to `limit` of them."""
+        try:
+            return await self._fetched(limit)
+        except BrokerError:
+            self._reached = False
+            raise
+
+    async def _fetched(self, limit: int) -> list[Message]:
         while True:
             assignment = self._assignment or await self._connect()
             if run := assignment.again(limit):
@@ -138,6 +147,10 @@ class KafkaSource:
         finally:
             await self._abandon(assignment)
 
+    def reached(self) -> bool:
+        """Whether the broker has answered since it last did not."""
+        return self._reached
+
     def pending(self) -> int | None:
         """How many messages the broker had left for this source when it was last heard of."""
         return None if self._assignment is None else self._assignment.pending()
@@ -165,7 +178,7 @@ class KafkaSource:
                     ends = await consumer.end_offsets(places) if places else {}
             except IllegalStateError:
                 return  # the partitions are being given to others, which says that the broker is there
-        self._heard = now
+        self._heard, self._reached = now, True
         if all(at[place] >= end for place, end in ends.items()):
             self._moved = now
         elif now - self._moved >= self._options.stall:

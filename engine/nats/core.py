@@ -143,6 +143,10 @@ class SubjectSource:
             self._buffer.clear()
         await self._link.close()
 
+    def reached(self) -> bool:
+        """Whether the server has let it in and not been lost since."""
+        return self._link.client is not None
+
     def pending(self) -> int | None:
         """Not known: the server keeps nothing."""
         return None

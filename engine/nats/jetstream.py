@@ -276,6 +276,10 @@ class StreamSource:
             except Exception as error:
                 self._link.unavailable(repr(error))
 
+    def reached(self) -> bool:
+        """Whether the server has let it in and not been lost since."""
+        return self._link.client is not None
+
     def pending(self) -> int | None:
         """Not known without asking the server."""
         return None

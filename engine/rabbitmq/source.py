@@ -243,6 +243,10 @@ class RabbitSource:
         if shared is not None:
             await shared.leave()
 
+    def reached(self) -> bool:
+        """Whether the server has let it in and not been lost since."""
+        return self._consumer is not None and self._consumer.error is None
+
     def pending(self) -> int | None:
         """Not known: the server tells how many there are only when it is asked."""
         return None

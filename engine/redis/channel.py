@@ -116,6 +116,10 @@ class ChannelSource:
             if connection is not None:
                 await farewell(connection)
 
+    def reached(self) -> bool:
+        """Whether it listens."""
+        return self._connection is not None
+
     def pending(self) -> int | None:
         """Not known."""
         return None

@@ -233,6 +233,10 @@ class ListSource:
         if isinstance(moved, ResponseError):
             raise answer(moved, wire.where)
 
+    def reached(self) -> bool:
+        """Whether the server has let it in and not been lost since."""
+        return self._reader.connected
+
     def pending(self) -> int | None:
         """Not known without asking the server."""
         return None

@@ -286,6 +286,10 @@ class StreamSource:
             self._held.pop(entry, None)
         return mine
 
+    def reached(self) -> bool:
+        """Whether the server has let it in and not been lost since."""
+        return self._reader.connected
+
     def pending(self) -> int | None:
         """Not known without asking the server."""
         return None

@@ -102,6 +102,11 @@ class Wire:
         self.timeout = servers.target.options.timeout
 
     @property
+    def connected(self) -> bool:
+        """Whether there is a connection, which the server has answered on."""
+        return self._connected is not None
+
+    @property
     def where(self) -> str:
         """Server and key, for errors."""
         return self.where_of(self._key)

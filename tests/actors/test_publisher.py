@@ -291,7 +291,7 @@ async def test_cancelled_while_it_waits_for_the_broker_it_puts_its_run_back():
     outlet = Outlet()
     outlet.put(*"abc")
     outlet.shelf.down = 1_000
-    outlet.link.connected = True
+    outlet.link._succeeded = True
     async with running(outlet.run):
         assert outlet.mailbox.held == 3
     assert bodies(outlet.mailbox.take_nowait(9)) == ["a", "b", "c"]

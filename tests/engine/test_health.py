@@ -4,6 +4,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors import BrokerUnavailable
 from engine.health import REASONS, Health, Observed, StageHealth, Watch, sentence
@@ -44,6 +46,7 @@ def test_a_stage_that_makes_progress_is_not_stalled() -> None:
     [
         ({"connected": False, "trouble": "orders is out of reach"}, "broker"),
         ({"kind": "publisher", "held": 3}, "broker"),
+        ({"connected": False, "duplicates": "the store of orders is out of reach"}, "duplicates"),
         ({"settling": True, "open": 3, "watermark": 100.0}, "broker"),
         ({"burial": "refused", "open": 1, "watermark": 100.0}, "burial"),
         ({"held": 1, "in_hand": 100.0, "open": 1, "watermark": 100.0}, "handler"),
@@ -111,6 +114,63 @@ def test_the_blamed_stage_is_the_one_at_the_end_of_the_chain() -> None:
     (orders, *_), _ = judged(*stages)
     assert orders.waiting_for == "downstream"
     assert "slow is out of reach for 100 s" in orders.told
+
+
+def test_the_blamed_stage_is_found_behind_one_that_has_passed_everything_on() -> None:
+    stages = [
+        seen("orders", open=1, watermark=100.0, behind=("route",)),
+        seen("route", kind="router", behind=("out",)),
+        seen("out", kind="publisher", held=1),
+    ]
+    assert "out has waited 100 s for its broker to confirm" in judged(*stages)[0][0].told
+
+
+def test_who_waits_for_a_handler_within_its_timeout_is_no_stall_either() -> None:
+    orders = seen("orders", open=1, watermark=100.0, behind=("charge",))
+    charge = seen("charge", held=1, in_hand=100.0, timeout=300.0, patience=300.0)
+    (first, second), _ = judged(orders, charge)
+    assert (first.stalled, second.stalled) == (False, False)
+    assert "its timeout=300" in first.told
+
+
+def test_what_is_a_part_of_another_stage_is_blamed_and_not_listed() -> None:
+    orders = seen("orders", open=1, watermark=100.0, behind=("orders/replies",))
+    replies = seen("orders/replies", kind="publisher", held=1, inner=True)
+    [health], _ = judged(orders, replies)
+    assert "orders/replies has waited 100 s for its broker to confirm" in health.told
+
+
+@given(
+    st.lists(
+        st.builds(
+            seen,
+            st.sampled_from("abcd"),
+            kind=st.sampled_from(["subscriber", "router", "publisher"]),
+            behind=st.lists(st.sampled_from("abcd"), max_size=3).map(tuple),
+            connected=st.booleans(),
+            waiting=st.integers(0, 3),
+            held=st.integers(0, 3),
+            retrying=st.integers(0, 3),
+            open=st.integers(0, 3),
+            watermark=st.none() | st.floats(0, 1000),
+            in_hand=st.none() | st.floats(0, 1000),
+            blocked=st.booleans(),
+            paused=st.booleans(),
+            pending=st.none() | st.integers(0, 3),
+        ),
+        max_size=4,
+        unique_by=lambda each: each.stage,
+    )
+)
+def test_whatever_is_seen_a_stall_has_a_reason_and_work_and_a_chain_ends(stages: list[Observed]) -> None:
+    for health, each in zip(judged(*stages)[0], stages, strict=True):
+        assert health.told
+        assert (health.unmoved is None) == (not each.work)
+        if health.stalled:
+            assert each.work
+            assert health.waiting_for in REASONS
+            assert health.unmoved is not None
+            assert health.unmoved >= 60
 
 
 def test_every_reason_has_its_sentence() -> None:
