@@ -30,8 +30,10 @@ TRACEBACK_LIMIT = 4000
 """Characters of a traceback that are kept: half of them where it begins, half where it ends."""
 
 
-def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Message:
+def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink, brief: bool = False) -> Message:
     """The dead letter of a failed receipt: its source's message with body and key untouched.
+
+    A `brief` one has no traceback and less of a reason: a message that was as long as its broker takes gets one.
 
     Passwords in URLs, which exceptions of clients like to tell, are blanked in what it says of the error.
     """
@@ -42,7 +44,7 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
     came = message.headers or {}
     headers: dict[str, str | bytes] = {name: came[name] for name in came if name not in DEAD_LETTER_HEADERS}
     headers |= {
-        f"{DEAD_LETTER_PREFIX}reason": _line(redact(text(error)))[:500] or type(error).__name__,
+        f"{DEAD_LETTER_PREFIX}reason": _line(redact(text(error)))[: 80 if brief else 500] or type(error).__name__,
         f"{DEAD_LETTER_PREFIX}error-type": type(error).__name__,
         f"{DEAD_LETTER_PREFIX}traceback": traced(error),
         f"{DEAD_LETTER_PREFIX}stage": failure.stage,
@@ -52,6 +54,8 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink) -> Messag
         f"{DEAD_LETTER_PREFIX}origin-broker": origin[0],
         f"{DEAD_LETTER_PREFIX}origin-destination": message.source or origin[1],
     }
+    if brief:
+        del headers[f"{DEAD_LETTER_PREFIX}traceback"]
     if message.partition is not None:
         headers[f"{DEAD_LETTER_PREFIX}origin-partition"] = str(message.partition)
     if message.offset is not None:

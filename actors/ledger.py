@@ -66,6 +66,8 @@ class Ledger:
         self._settling: list[Receipt] = []
         self._refused: dict[Receipt, Timer] = {}
         """The dead whose letter was refused, until it is tried again."""
+        self._brief: set[Receipt] = set()
+        """The same, until it is confirmed."""
         self._turn = Lock(fast_acquire=True)
         self._news: Event | None = None
         self._progress: Event | None = None
@@ -210,7 +212,7 @@ class Ledger:
             sink = (receipt.failure and receipt.failure.dead_letter) or self.dead_letters
             by_sink.setdefault(id(sink), (sink, []))[1].append(receipt)
         for sink, receipts in by_sink.values():
-            run = [dead_letter(receipt, self.origin, sink) for receipt in receipts]
+            run = [dead_letter(receipt, self.origin, sink, receipt in self._brief) for receipt in receipts]
             refused: dict[int, Exception] = {}
             try:
                 await self._burials.insist(lambda sink=sink, run=run: sink.publish(run))  # type: ignore[misc]
@@ -221,6 +223,7 @@ class Ledger:
                     self._bury_later(receipt, refused[index])
                 else:
                     receipt.outcome = Outcome.DONE
+                    self._brief.discard(receipt)
                     self._count_dead(receipt)
         self._settling = [receipt for receipt in self._settling if receipt not in self._refused]
 
@@ -231,6 +234,7 @@ class Ledger:
 
         self.logger.error("a dead letter was refused, tried again within %g s: %s", BURY_AGAIN, error)
         self._refused[receipt] = self.clock.after(BURY_AGAIN * (1 - 0.25 * random()), again)
+        self._brief.add(receipt)  # its own headers may be what makes it too long
         self._refusal = f"{self._burials.what} refused one: {text(error)}"
 
     def _count_dead(self, receipt: Receipt) -> None:
@@ -258,6 +262,7 @@ class Ledger:
             for timer in self._refused.values():
                 timer.cancel()
             self._refused.clear()
+            self._brief.clear()
             self._complete, self._settling, self._mixed = [], list(self.open), True
             for receipt in self._settling:
                 if receipt.pending > 0 or receipt.outcome is DEAD:

@@ -1,7 +1,7 @@
 """What of a run is on its way to NATS, and what became of each message."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
@@ -61,6 +61,16 @@ def checked(subject: str) -> str:
     if subject[0] == "." or subject[-1] == "." or ".." in subject or any(each in subject for each in "*> \t\r\n"):
         raise ValueError(f"the subject {subject!r}: wildcards, spaces and empty parts cannot be published to")
     return subject
+
+
+def too_long(raw: bytes, headers: Mapping[str, str] | None, most: int) -> Exception | None:
+    """The error for a message that the server would not take but hang up at: nats-py looks at the body alone."""
+    if not headers:
+        return None
+    size = 12 + 4 * len(headers) + sum(map(len, headers)) + sum(map(len, headers.values()))
+    if len(raw) + size <= most:
+        return None
+    return ValueError(f"a body of {len(raw)} bytes and headers of {size} are over the server's max_payload of {most}")
 
 
 def too_much(error: Exception, raw: bytes, most: int) -> Exception:

@@ -13,7 +13,7 @@ from nats.aio.subscription import Subscription
 
 from actors import BrokerError, BrokerUnavailable, Message, PublishError
 from engine.nats.client import Link, flushed
-from engine.nats.confirms import checked, too_much
+from engine.nats.confirms import checked, too_long, too_much
 from engine.nats.errors import refused, trouble
 from engine.nats.headers import decode, encode
 from engine.nats.options import Target
@@ -189,6 +189,8 @@ class SubjectSink:
             for index, message in enumerate(run):
                 try:
                     reply, headers = self._reply(message), encode(message, None)
+                    if (wrong := too_long(message.raw or b"", headers, client.max_payload)) is not None:
+                        raise wrong
                     await client.publish(checked(message.destination), message.raw or b"", reply, headers or None)
                 except (errors.MaxPayloadError, errors.BadHeaderError, errors.BadSubjectError) as error:
                     failures[index] = too_much(error, message.raw or b"", client.max_payload)

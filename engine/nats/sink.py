@@ -12,7 +12,7 @@ from nats.aio.msg import Msg
 
 from actors import BrokerRefused, BrokerUnavailable, Message, PublishError
 from engine.nats.client import Link
-from engine.nats.confirms import Part, Run, checked, found_text, too_much
+from engine.nats.confirms import Part, Run, checked, found_text, too_long, too_much
 from engine.nats.declare import Place, answer, stream_for
 from engine.nats.errors import refused, trouble
 from engine.nats.headers import MESSAGE_ID, encode
@@ -155,8 +155,11 @@ class StreamSink:
                 self._waiting = {name: each for name, each in self._waiting.items() if each[0] is not run}
 
     async def _send(self, client: Client, run: Run) -> None:
-        publish, waiting, inbox = client.publish, self._waiting, self._inbox
+        publish, waiting, inbox, most = client.publish, self._waiting, self._inbox, client.max_payload
         for part in list(run.left.values()):
+            if (wrong := too_long(part.raw, part.headers, most)) is not None:
+                run.refuse(part.index, wrong)
+                continue
             self._number = number = self._number + 1
             waiting[str(number)] = run, part.index
             try:

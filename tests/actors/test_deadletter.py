@@ -70,6 +70,17 @@ def test_what_came_under_the_names_of_its_own_headers_says_nothing_in_it():
     assert "headrace-origin-partition" not in headers
 
 
+def test_a_brief_one_is_short_and_says_the_rest_all_the_same():
+    receipt = Receipt(Completed(), Message(raw=b"x" * 1000))
+    receipt.fail(Failure(raised(ValueError("no " * 1000)), "stage", 3, 0.0, 1.0))
+    made = dead_letter(receipt, ("memory", "orders"), Shelf("orders.dead"), brief=True)
+    assert made.raw == b"x" * 1000
+    headers = dict(made.headers or {})
+    assert "headrace-traceback" not in headers
+    assert headers["headrace-error-type"] == "ValueError"
+    assert sum(len(name) + len(value) for name, value in headers.items()) < 500
+
+
 def test_where_the_source_says_nothing_its_ledger_does():
     headers = headers_of(ValueError("no"))
     assert headers["headrace-origin-destination"] == "orders"
