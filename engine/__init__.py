@@ -15,12 +15,15 @@ from engine.testing import Harness
 from engine.urls import broker
 
 if TYPE_CHECKING:  # for type checkers and editors alone
+    from engine.http.app import http_app
     from engine.kafka import Kafka
     from engine.nats import Nats
     from engine.rabbitmq import RabbitMQ
     from engine.redis import Redis
 
 ADAPTERS = {"Kafka": "engine.kafka", "Nats": "engine.nats", "RabbitMQ": "engine.rabbitmq", "Redis": "engine.redis"}
+LATER = {**ADAPTERS, "http_app": "engine.http.app"}
+"""What is imported when it is first asked for, and where it is."""
 
 __all__ = [
     "Engine",
@@ -35,11 +38,12 @@ __all__ = [
     "StageStatus",
     "broker",
     "graves",
+    "http_app",
     "redrive",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in ADAPTERS:
+    if name not in LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(ADAPTERS[name]), name)
+    return getattr(import_module(LATER[name]), name)

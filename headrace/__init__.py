@@ -34,7 +34,7 @@ from engine import Engine, Harness, Memory, broker, graves, redrive  # noqa: E40
 from topologies import Context, Depends, Header, Logger, Topology  # noqa: E402
 
 if TYPE_CHECKING:  # for type checkers and editors alone; see engine
-    from engine import Kafka, Nats, RabbitMQ, Redis
+    from engine import Kafka, Nats, RabbitMQ, Redis, http_app
 
 __version__ = "0.1.0"
 
@@ -74,11 +74,12 @@ __all__ = [
     "TopologyError",
     "broker",
     "graves",
+    "http_app",
     "redrive",
 ]
 
 
 def __getattr__(name: str) -> Any:
-    if name in engine.ADAPTERS:
+    if name in engine.LATER:
         return getattr(engine, name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -37,19 +37,11 @@ def judged(probe: Probe, health: Health, verbose: bool) -> tuple[HTTPStatus, dic
         "ready": health.ready,
         "alive": health.alive,
         "draining": health.draining,
-        "reasons": _reasons(probe, health, good),
+        "reasons": [] if good else [redact(reason) for reason in health.reasons],
     }
     if verbose:
         body["stages"] = [asdict(stage) | {"told": redact(stage.told)} for stage in health.stages]
     return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, body
-
-
-def _reasons(probe: Probe, health: Health, good: bool) -> list[str]:
-    if good:
-        return []
-    if probe == "startupz" and not health.reasons:
-        return ["the engine has not started yet"]
-    return [redact(reason) for reason in health.reasons]
 
 
 def _endpoint(engine: Engine, probe: Probe) -> Callable[[Request], Any]:
