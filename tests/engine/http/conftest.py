@@ -20,6 +20,12 @@ Serve = Callable[..., tuple[str, Running]]
 __all__ = ["APP", "Serve", "process", "start", "write"]
 
 
+def url_of(running: Running) -> str:
+    """Where it serves, as it says when it does."""
+    told: str = json.loads(running.until(running.err, "serving at")[-1])["message"]
+    return told.rpartition(" ")[2]
+
+
 @pytest.fixture
 def serve(start: Callable[..., Running], write: Write, monkeypatch: pytest.MonkeyPatch) -> Serve:
     """Start `headrace run` on the mill with `--http`; its URL, once it serves, and the process."""
@@ -28,7 +34,6 @@ def serve(start: Callable[..., Running], write: Write, monkeypatch: pytest.Monke
 
     def serving(arguments: str = "--http 127.0.0.1:0") -> tuple[str, Running]:
         running = start("app.py", *shlex.split(arguments))
-        told = json.loads(running.until(running.err, "serving at")[-1])["message"]
-        return told.rpartition(" ")[2], running
+        return url_of(running), running
 
     return serving
