@@ -27,7 +27,7 @@ def place(server: Any, name: str) -> Any:
     if server.url.startswith("kafka"):
         return Kafka(server.bootstrap, session_timeout=1, request_timeout=8).topic(name)
     if server.url.startswith("amqp"):
-        return RabbitMQ(server.url, timeout=3).queue(name)
+        return RabbitMQ(server.url, timeout=3).queue(name, kind="classic")
     return Redis(server.url, min_idle=QUICK).stream(name)
 
 
