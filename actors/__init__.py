@@ -7,7 +7,7 @@ from actors.actor import Actor, Life, State
 from actors.backoff import Link
 from actors.batch import Batch
 from actors.clock import Clock, Timer, VirtualClock
-from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter
+from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter, text, traced
 from actors.deduplicate import Deduplicate
 from actors.duplicates import Duplicates
 from actors.errors import (
@@ -51,16 +51,17 @@ from actors.publisher import PublishWorker
 from actors.receipt import Failure, Outcome, Receipt, join
 from actors.redact import redact
 from actors.restarts import Restarts, Strategy, Supervision, affected
-from actors.retries import Retries
+from actors.retries import Retries, alone
 from actors.retry import Retry, next_try
 from actors.router import RoutingError, Send, by_result
 from actors.seen import Recent, SeenHere
 from actors.sieve import Identify, Sieve
 from actors.sizing import Sizer, Sizing
 from actors.statistics import Counts, Latency, Observer
+from actors.step import not_ours
 from actors.subscriber import to_all
 from actors.supervisor import Child, Supervisor
-from actors.worker import RUN, Bound, Worker
+from actors.worker import RUN, Bound, Emit, Worker, timed
 
 __all__ = [
     "DEAD_LETTER_HEADERS",
@@ -87,6 +88,7 @@ __all__ = [
     "DrainTimeout",
     "Drop",
     "Duplicates",
+    "Emit",
     "Endpoint",
     "Failure",
     "Fault",
@@ -144,6 +146,7 @@ __all__ = [
     "VirtualClock",
     "Worker",
     "affected",
+    "alone",
     "by_result",
     "dead_letter",
     "delivered",
@@ -151,5 +154,9 @@ __all__ = [
     "next_try",
     "only_one",
     "redact",
+    "not_ours",
+    "text",
+    "timed",
     "to_all",
+    "traced",
 ]

@@ -3,7 +3,7 @@
 import traceback
 from datetime import UTC, datetime
 
-from actors.message import Message
+from actors.message import Message, Origin, carried
 from actors.ports import Sink
 from actors.receipt import Receipt
 from actors.redact import redact
@@ -60,13 +60,8 @@ def dead_letter(receipt: Receipt, origin: tuple[str, str], sink: Sink, brief: bo
         headers[f"{DEAD_LETTER_PREFIX}origin-partition"] = str(message.partition)
     if message.offset is not None:
         headers[f"{DEAD_LETTER_PREFIX}origin-offset"] = str(message.offset)
-    made = Message(
-        raw=message.raw,
-        key=message.key,
-        headers=headers,
-        id=message.id,
-        correlation_id=message.correlation_id,
-    )
+    named = Origin(message.id, correlation_id=message.correlation_id)
+    made = Message(raw=message.raw, key=message.key, headers=headers, origin=carried(message.origin, named))
     made.destination = getattr(sink, "destination", "")
     return made
 

@@ -17,7 +17,7 @@ class Origin:
     object with these attributes instead, and work them out only when somebody reads them. Where `id` is no more than
     the position at the source, such an object says so: its `named` is False. Where the position and time of a message
     tell it from all others that its endpoint ever delivers, and are the same when it is delivered again, they are its
-    `place`.
+    `place`. The engine may put an object in front of it that carries more, and reads as the origin does.
     """
 
     __slots__ = ("correlation_id", "id", "offset", "partition", "record", "source", "timestamp")
@@ -42,6 +42,12 @@ class Origin:
 
 
 NOWHERE = Origin()
+
+
+def carried(before: Any, origin: Origin) -> Origin:
+    """That origin in the place of the one before, and with it what that one carries: by its method `around`, if any."""
+    around = getattr(before, "around", None)
+    return origin if around is None else around(origin)
 
 
 class Message:

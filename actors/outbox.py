@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from actors.mailbox import Mailbox
-from actors.message import NOWHERE, Message, Origin
+from actors.message import NOWHERE, Message, Origin, carried
 
 Adapter = Callable[[Any], Any]
 LaneOf = Callable[[Message], Hashable]
@@ -95,7 +95,7 @@ def passed_on(message: Message, result: Any) -> Message:
         if result.reply_to is not None:
             made.reply_to = result.reply_to
         if result.origin is not NOWHERE:
-            made.origin = _overlaid(message.origin, result.origin)
+            made.origin = carried(message.origin, _overlaid(message.origin, result.origin))
     return made
 
 
@@ -105,8 +105,9 @@ def one_of_many(message: Message) -> Message:
         return message
     part = message.derive(message.body)
     part.reply_to = message.reply_to
-    part.origin = _overlaid(message.origin, NOWHERE)
-    part.origin.id = None
+    plain = _overlaid(message.origin, NOWHERE)
+    plain.id = None
+    part.origin = carried(message.origin, plain)
     return part
 
 

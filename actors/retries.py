@@ -55,8 +55,7 @@ class Retries:
 
     def failed(self, message: Message, error: BaseException) -> bool:
         """Settle a failed message, or have it wait for its next try: True if it waits, still held."""
-        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-            error = error.exceptions[0]  # out of a task group of the handler's: what counts is what was raised in it
+        error = alone(error)
         if isinstance(error, Drop):
             self.counts.dropped += 1
             message.receipt.acknowledge()
@@ -131,3 +130,10 @@ class Retries:
             message.receipt.give_back()
         for message in messages:
             self.mailbox.abandon(message)
+
+
+def alone(error: BaseException) -> BaseException:
+    """The error out of a task group of the handler's: what counts is what was raised in it, where that is one."""
+    while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+        error = error.exceptions[0]
+    return error

@@ -115,7 +115,7 @@ class Worker:
         bound = self.bind(self._emit)
         if bound.actor is not None:
             await bound.actor.on_start()
-        invoke = bound.invoke if self.timeout is None else self._timed(bound.invoke, self.timeout)
+        invoke = bound.invoke if self.timeout is None else timed(bound.invoke, self.timeout, self.clock)
         try:
             await self._pass_all_on()
             started()
@@ -268,18 +268,6 @@ class Worker:
         if len(self.outbox) >= RUN:
             await self.outbox.flush()
 
-    def _timed(self, invoke: Invoke, seconds: float) -> Invoke:
-        async def timed(message: Message) -> Any:
-            with CancelScope() as scope:
-                timer = self.clock.after(seconds, scope.cancel)
-                try:
-                    return await invoke(message)
-                finally:
-                    timer.cancel()
-            raise TimeoutError(f"the handler took longer than timeout={seconds:g} s")
-
-        return timed
-
     # -- batches ---------------------------------------------------------------------------------------------
 
     async def _handle_batch(self, invoke: Invoke, run: list[Message]) -> None:
@@ -320,6 +308,21 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"
+
+
+def timed(invoke: Invoke, seconds: float, clock: Clock) -> Invoke:
+    """The same handler, which fails with `TimeoutError` after that time of the clock."""
+
+    async def within_time(message: Message) -> Any:
+        with CancelScope() as scope:
+            timer = clock.after(seconds, scope.cancel)
+            try:
+                return await invoke(message)
+            finally:
+                timer.cancel()
+        raise TimeoutError(f"the handler took longer than timeout={seconds:g} s")
+
+    return within_time
 
 
 async def _farewell(actor: Actor) -> None:

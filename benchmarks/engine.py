@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
-from typing import Annotated
+from typing import Annotated, Any
 
 import anyio
 import pydantic
@@ -123,8 +123,11 @@ def deduplicated(memory: Memory) -> Topology:
     return topology
 
 
-def run_engine(make: Callable[[Memory], Topology], count: int, ids: bool = False) -> float:
-    """Seconds a message through a topology, from a full topic to the last one acknowledged."""
+def run_engine(make: Callable[[Memory], Topology], count: int, ids: bool = False, traced_by: Any = None) -> float:
+    """Seconds a message through a topology, from a full topic to the last one acknowledged.
+
+    `traced_by` is a provider of OpenTelemetry's.
+    """
     memory = Memory(capacity=count)
     topology = make(memory)
 
@@ -133,7 +136,7 @@ def run_engine(make: Callable[[Memory], Topology], count: int, ids: bool = False
             await fill(memory, count, ids)
             gc.collect()
             began = perf_counter()
-            await Engine(topology.graph()).run(burst=True)
+            await Engine(topology.graph(), tracer_provider=traced_by).run(burst=True)
             return perf_counter() - began
 
     seconds = anyio.run(main)

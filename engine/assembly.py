@@ -4,15 +4,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from logging import LoggerAdapter, getLogger
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors import (
     RUN,
+    Bound,
     Child,
     Clock,
     Counts,
     Deduplicate,
     Duplicates,
+    Emit,
     Endpoint,
     Intake,
     Lanes,
@@ -40,6 +42,10 @@ from actors import (
 )
 from engine.sinks import OnDemand, Replies
 from topologies import Graph, Settings, Stage, Workers, encoder_of, refusal, unpublishable
+
+if TYPE_CHECKING:  # for type checkers alone: it takes OpenTelemetry's SDK, which is imported where something is traced
+    from engine.telemetry.handling import TracedStage
+    from engine.telemetry.tracing import Tracing
 
 Logger = LoggerAdapter[Any]
 REPLIES = "replies"
@@ -104,8 +110,17 @@ class Assembly:
     Children stand in the order in which they start: downstream first. Stopped in reverse, the sources are the first.
     """
 
-    def __init__(self, graph: Graph, connect: Connect, clock: Clock, context: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        connect: Connect,
+        clock: Clock,
+        context: Mapping[str, Any],
+        tracing: "Tracing | None" = None,
+    ) -> None:
         self.graph = graph
+        self.tracing = tracing
+        """None where nothing is traced: then nothing of it is in the way of a message."""
         self.connect = connect
         self.clock = clock
         self.context = context
@@ -153,8 +168,10 @@ class Assembly:
         supervisor = Supervisor(name, children, policy, self.clock, self.logger(name))
         return Child(name, supervisor.run, supervisor.stop, cut=supervisor.cut)
 
-    def _sink(self, endpoint: Endpoint) -> Sink:
-        sink = OnDemand(self.connect.sink(endpoint))
+    def _sink(self, endpoint: Endpoint, replies: bool = False) -> Sink:
+        sink: Sink = OnDemand(self.connect.sink(endpoint))
+        if self.tracing is not None:
+            sink = self.tracing.sink(sink, endpoint, replies)
         self.sinks.append(sink)
         return sink
 
@@ -194,10 +211,13 @@ class Assembly:
             if message.raw is not None:
                 message.body = handler.decode(message.raw)
 
-        retries = Retries(stage.name, mailbox, self.clock, counts, logger, settings.retry, dead_letters, renew)
         duplicates = self._duplicates(stage)
-        ledgers, intakes = self._sources(stage, dead_letters, duplicates)
         outlets = self._outlets(stage)
+        late = stage.kind == "router" or not all(outlet.plain for outlet in outlets)
+        traced = self.tracing.stage(self.graph.name, stage, late) if self.tracing is not None else None
+        make_retries = Retries if traced is None else traced.retries
+        retries = make_retries(stage.name, mailbox, self.clock, counts, logger, settings.retry, dead_letters, renew)
+        ledgers, intakes = self._sources(stage, dead_letters, duplicates, traced)
         replies = self._replies(stage, ledgers)
         if replies is not None:
             outlets.append(Outlet(REPLIES, replies.mailbox))
@@ -210,7 +230,11 @@ class Assembly:
                 pass_on = by_result(outbox, targets, stage.name)
             else:
                 pass_on = to_all(outbox, replies=replies is not None)
-            bind = partial(handler.bind, context=self.context, logger=logger)
+            bind: Callable[[Emit], Bound] = partial(handler.bind, context=self.context, logger=logger)
+            timeout = settings.timeout
+            if traced is not None:
+                pass_on, timeout = traced.passing_on(pass_on), None
+                bind = partial(traced.bind, bind, self.clock, settings.timeout, settings.batch is not None)
             return Worker(
                 f"{stage.name}/{number + 1}",
                 mailbox,
@@ -220,7 +244,7 @@ class Assembly:
                 retries,
                 counts,
                 self.clock,
-                timeout=settings.timeout,
+                timeout=timeout,
                 batch=settings.batch,
             )
 
@@ -250,7 +274,11 @@ class Assembly:
         ]
 
     def _sources(
-        self, stage: Stage, dead_letters: Sink | None, duplicates: Duplicates | None
+        self,
+        stage: Stage,
+        dead_letters: Sink | None,
+        duplicates: Duplicates | None,
+        traced: "TracedStage | None",
     ) -> tuple[list[Ledger], list[Intake]]:
         assert stage.handler is not None
         mailbox, settings, logger = self._mailboxes[stage.name], stage.settings, self.logger(stage.name)
@@ -259,8 +287,12 @@ class Assembly:
         ledgers, intakes = [], []
         bound = bound_of(self.graph, stage) if stage.sources else 0
         for endpoint in stage.sources:
-            source = self.connect.source(endpoint, f"{self.graph.name}.{stage.name}", bound)
-            ledger = Ledger(
+            group = f"{self.graph.name}.{stage.name}"
+            source = self.connect.source(endpoint, group, bound)
+            if self.tracing is not None:
+                source = self.tracing.source(source, endpoint, group)
+            make_ledger = Ledger if traced is None else traced.ledger
+            ledger = make_ledger(
                 endpoint.name,
                 source,
                 dead_letters or self._sink(endpoint.dead_letter()),
@@ -290,7 +322,7 @@ class Assembly:
         if stage.kind != "subscriber":
             return None
         sinks = {
-            id(ledger): self._sink(endpoint.reply_to(endpoint.name))
+            id(ledger): self._sink(endpoint.reply_to(endpoint.name), replies=True)
             for endpoint, ledger in zip(stage.sources, ledgers, strict=True)
             if endpoint.capabilities.replies
         }

@@ -30,11 +30,13 @@ from engine.hosting import beside
 from engine.observing import observe
 from engine.stalls import watch
 from engine.status import StageStatus, status_of
+from engine.telemetry.provider import tracing_by
 from engine.unfinished import unfinished
 from topologies import Graph, Topology
 
-if TYPE_CHECKING:  # imported where something is measured, and not before
+if TYPE_CHECKING:  # imported where something is measured or traced, and not before
     from opentelemetry.metrics import MeterProvider
+    from opentelemetry.trace import TracerProvider
 
 logger = getLogger("headrace")
 QUIET = 1.0
@@ -45,6 +47,8 @@ STOPPING = 2.0
 
 class Engine:
     """Runs topologies: every stage a pool of supervised actors behind a bounded mailbox.
+
+    What it does is traced by `tracer_provider`, or else by OpenTelemetry's global one, where one is configured by then.
 
     Stages start downstream first. Draining goes the other way: fetching stops, what is there flows out, receipts
     settle; what has not after `drain` seconds is given back to its broker, unacknowledged.
@@ -58,12 +62,14 @@ class Engine:
         connect: Connect | None = None,
         stalled_after: float = 60.0,
         meter_provider: "MeterProvider | None" = None,
+        tracer_provider: "TracerProvider | None" = None,
     ) -> None:
         self.graphs = tuple(each.graph() if isinstance(each, Topology) else each for each in topologies)
         self.patience = drain
         self.clock = clock or Clock()
         self.connect: Connect = connect or ByBroker()
         self.contexts: list[dict[str, Any]] = [{} for _ in self.graphs]
+        self._tracer_provider = tracer_provider
         self.assemblies: list[Assembly] = []
         self.started = Event()
         self.ended = Event()
@@ -117,8 +123,9 @@ class Engine:
                 for lifespan in graph.lifespans:
                     await stack.enter_async_context(entered(lifespan, context))
                 _check_context(graph, context)
+            tracing = tracing_by(self._tracer_provider)
             self.assemblies = [
-                Assembly(graph, self.connect, self.clock, context)
+                Assembly(graph, self.connect, self.clock, context, tracing)
                 for graph, context in zip(self.graphs, self.contexts, strict=True)
             ]
             if self._meter_provider is not None:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 from anyio import Event, create_task_group, fail_after, sleep
 from anyio.abc import TaskGroup
@@ -25,6 +25,9 @@ from engine.engine import Engine
 from engine.memory import Memory, MemoryTopic
 from topologies import Graph, Topology, codec, guess
 
+if TYPE_CHECKING:  # for type checkers alone
+    from opentelemetry.trace import TracerProvider
+
 TURNS = 20
 """Turns of the event loop without anything moving after which the actors count as quiet."""
 
@@ -33,13 +36,16 @@ class Harness:
     """Runs topologies with all of their endpoints in memory, for tests.
 
     `async with Harness(topology) as harness:` starts the actors and, at the end, drains them. Time stands still: it
-    moves by `advance`, and by `settle` to the next retry or batch that is due when nothing else can go on.
+    moves by `advance`, and by `settle` to the next retry or batch that is due when nothing else can go on. What the
+    topologies do is traced by `tracer_provider`, as `Engine` has it.
     """
 
-    def __init__(self, *topologies: Topology | Graph, drain: float = 5.0) -> None:
+    def __init__(
+        self, *topologies: Topology | Graph, drain: float = 5.0, tracer_provider: "TracerProvider | None" = None
+    ) -> None:
         self.graphs = [each.graph() if isinstance(each, Topology) else each for each in topologies]
         self.clock = VirtualClock()
-        self.engine = Engine(*self.graphs, drain=drain, clock=self.clock, connect=self)
+        self.engine = Engine(*self.graphs, drain=drain, clock=self.clock, connect=self, tracer_provider=tracer_provider)
         self._memories: dict[int, tuple[object, Memory]] = {}
         self._tasks: TaskGroup | None = None
         self._ended = Event()

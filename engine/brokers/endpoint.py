@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable
 from functools import lru_cache
+from time import time_ns
 from typing import Any, Protocol, Self
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ from anyio import CancelScope, Lock, fail_after
 
 from actors import Broker, BrokerError, DecodeError, Endpoint, Headers, Message, Origin, Sink
 from engine.brokers.replies import Replies
+from engine.telemetry.provider import outside
 from topologies import codec, encode, guess
 
 INBOX = "headrace.inbox."
@@ -142,7 +144,11 @@ class Session:
         message.raw = encode(message.body)
         message.destination = endpoint.name
         sink = self._sinks.get(endpoint.sink_kind) or await self._open(endpoint)
-        await sink.publish([message])
+        traced = outside()
+        if traced is None:
+            await sink.publish([message])
+        else:
+            await traced.publish(sink, endpoint, message)
 
     async def ask(self, endpoint: OwnEndpoint, message: Message) -> Message:
         """Publish one message and wait for the reply to it."""
@@ -152,7 +158,11 @@ class Session:
         message.reply_to = replies.address
         with replies.expect(correlation_id) as slot:
             await self.publish(endpoint, message)
-            return await replies.wait(slot)
+            began = time_ns()
+            reply = await replies.wait(slot)
+        if (traced := outside()) is not None:
+            traced.replied(endpoint, reply, began)
+        return reply
 
     async def close(self) -> None:
         """Close the inbox and the sinks."""

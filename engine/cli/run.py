@@ -20,6 +20,7 @@ from engine.collector import set_for_streams
 from engine.engine import Engine
 from engine.settings import read
 from engine.telemetry import logs
+from engine.telemetry.setup import telemetry
 
 logger = logging.getLogger("headrace")
 LAST = 20.0
@@ -92,13 +93,15 @@ def run(
         logger.warning("--token can be read in the list of processes; set HEADRACE_TOKEN instead")
     graphs = load_graphs(targets, app_dir)
     engine = Engine(*graphs, drain=settings.drain, stalled_after=settings.stalled_after)
+    service = "+".join(graph.name for graph in graphs)
     site: AbstractAsyncContextManager[None] = nullcontext()
     if settings.http is not None:
         from engine.http.site import site_of  # with it comes the server: only for those who want it
 
         site = site_of(engine, settings)
-    set_for_streams()
-    return anyio.run(_until_drained, engine, site, settings.burst, settings.require_healthy)
+    with telemetry(service):
+        set_for_streams()
+        return anyio.run(_until_drained, engine, site, settings.burst, settings.require_healthy)
 
 
 async def _until_drained(

@@ -1,6 +1,7 @@
 """Logs: an event a line, as JSON for machines or aligned for eyes, whoever logs through the standard library.
 
-The fields are what a logger or its adapter has as `extra`; `topology` and `stage` come first.
+The fields are what a logger or its adapter has as `extra`; `topology` and `stage` come first, then
+the trace and the span that it happened in.
 """
 
 import logging
@@ -20,7 +21,7 @@ LogFormat = Literal["auto", "json", "console"]
 LogLevel = Literal["debug", "info", "warning", "error", "critical"]
 Event = MutableMapping[str, Any]
 
-_FIRST = ("timestamp", "level", "logger", "message", "topology", "stage")
+_FIRST = ("timestamp", "level", "logger", "message", "topology", "stage", "trace_id", "span_id")
 _SECRET = re.compile(r"passw(or)?d|secret|token|authorization|api_?key", re.IGNORECASE)
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _LEVEL_COLORS = {
@@ -46,7 +47,7 @@ def configure(format: LogFormat = "auto", level: LogLevel = "info") -> None:
     handler = _Stderr()
     handler.setFormatter(
         _Redacting(
-            foreign_pre_chain=[ExtraAdder(), add_logger_name, add_log_level, stamp, _blank],
+            foreign_pre_chain=[ExtraAdder(), add_logger_name, add_log_level, stamp, _blank, _traced],
             processors=[ProcessorFormatter.remove_processors_meta, *render],
         )
     )
@@ -114,3 +115,20 @@ def _blank(logger: WrappedLogger, method: str, event: Event) -> Event:
         if _SECRET.search(name):
             event[name] = "***"
     return event
+
+
+def _traced(logger: WrappedLogger, method: str, event: Event) -> Event:
+    """Name the trace and the span that the line was logged in, where there are any."""
+    if (api := sys.modules.get("opentelemetry.trace")) is None:  # nobody has imported it, so nobody traces
+        return event
+    span = api.get_current_span().get_span_context()
+    if span.is_valid and not _of_nobody(span):
+        event.setdefault("trace_id", api.format_trace_id(span.trace_id))
+        event.setdefault("span_id", api.format_span_id(span.span_id))
+    return event
+
+
+def _of_nobody(span: Any) -> bool:
+    """Whether it stands for all messages that are not sampled."""
+    trail = sys.modules.get("engine.telemetry.trail")
+    return trail is not None and bool(trail.is_ground(span))

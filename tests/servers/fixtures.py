@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 
 import pytest
 
+from tests.servers.collector import Collector, Receiver
 from tests.servers.fleet import Fleet
 from tests.servers.kafka import Kafka
 from tests.servers.nats import Nats
@@ -49,6 +50,19 @@ def kafka_server(servers: Site) -> Kafka:
 def prometheus_server(servers: Site) -> Prometheus:
     """A running Prometheus, shared by the session; tell it by `watch` what to scrape."""
     return servers.get(Prometheus)
+
+
+@pytest.fixture(scope="session")
+def receiver() -> Iterator[Receiver]:
+    """What takes the spans at the far end of the collector, from all tests of the session."""
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture
+def collector(servers: Site, receiver: Receiver) -> Collector:
+    """A running collector for OpenTelemetry, shared by the session."""
+    return servers.get(Collector, exports_to=receiver.port)
 
 
 @pytest.hookimpl(wrapper=True)

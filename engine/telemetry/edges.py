@@ -1,0 +1,248 @@
+"""Where messages come in and go out, traced: `TracedSource` and `TracedSink`, in front of a broker's own."""
+
+from collections.abc import Iterable, Sequence
+from logging import getLogger
+from time import time_ns
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, set_span_in_context
+
+from actors import Message, PublishError, Sink, Source, redact, text
+from engine.telemetry.attributes import ERROR_TYPE, Place, of_run, of_sent
+from engine.telemetry.sampling import LOW_BITS
+from engine.telemetry.spans import SAMPLED, Asked, Attributes, Lazily
+from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, unsampled
+
+logger = getLogger("headrace")
+
+
+class TracedSource:
+    """A source whose messages have a trail where they are traced; what it fetches and settles are spans.
+
+    A span about several messages is recorded where one of them is sampled.
+    """
+
+    def __init__(self, source: Source, place: Place, start: Lazily | Asked, carrier: Carrier) -> None:
+        self._source = source
+        self._place = place
+        self._start = start
+        self._carrier = carrier
+        self._receive = place.attributes("receive", "receive")
+        self._settle = {name: place.attributes(name, "settle") for name in ("ack", "nack")}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._source, name)  # what only some sources have
+
+    async def open(self) -> None:
+        await self._source.open()
+
+    async def close(self) -> None:
+        await self._source.close()
+
+    def pending(self) -> int | None:
+        return self._source.pending()
+
+    @property
+    def drain(self) -> Any:
+        """What a source with a buffer of its own has at its end; AttributeError where it has none."""
+        drain = self._source.drain  # type: ignore[attr-defined]
+
+        async def drained() -> list[Message]:
+            return self._traced(await drain(), time_ns())
+
+        return drained
+
+    async def fetch(self, limit: int) -> list[Message]:
+        began = time_ns()
+        return self._traced(await self._source.fetch(limit), began)
+
+    def _traced(self, run: list[Message], began: int) -> list[Message]:
+        try:
+            traced = self._follow(run)
+            if traced:
+                links = [each.above for each in traced if isinstance(each.above, SpanContext)]
+                self._span("receive", self._receive, run, links, began).end()
+        except Exception:  # a propagator's, or a sampler's: no reason to lose what was fetched
+            logger.exception("messages of %s go on without their traces", self._place.name)
+        return run
+
+    def _follow(self, run: list[Message]) -> list[Trail]:
+        """Give a trail to each message that is traced, or whose sender says what is to go on with it."""
+        start, carrier, place = self._start, self._carrier, self._place
+        if isinstance(start, Asked):
+            trails = [_begun(message, carrier, place) for message in run]
+            return [trail for trail in trails if trail.above is None or sampled(trail.above)]
+        fields, follows, bound, new_id = carrier.fields, start.rule.follows, start.rule.bound, start.trace_id
+        traced = []
+        for message in run:
+            headers = message.headers
+            if headers and not fields.isdisjoint(headers):
+                if follows and carrier.passes(headers):
+                    continue
+                trail = _begun(message, carrier, place)
+                if trail.above is None:
+                    decide(trail, start)
+                if sampled(trail.above):
+                    traced.append(trail)
+            elif (trace_id := new_id()) & LOW_BITS < bound:
+                message.origin = trail = Trail(message.origin, NOTHING, trace_id, place)  # type: ignore[assignment]
+                traced.append(trail)
+        return traced
+
+    async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
+        spans = []
+        for operation, run in (("ack", done), ("nack", returned)):
+            if trails := _let_go(run):
+                spans.append(self._settling(operation, run, trails))
+        if not spans:
+            await self._source.settle(done, returned)
+            return
+        error: BaseException | None = None
+        try:
+            await self._source.settle(done, returned)
+        except BaseException as problem:
+            error = problem
+            raise
+        finally:
+            for span in spans:
+                finish(span, error)
+
+    def _settling(self, operation: str, run: Sequence[Message], trails: list[Trail]) -> Span:
+        links = distinct(each.above for each in trails if isinstance(each.above, SpanContext))
+        of_one = len(run) == 1
+        parent, above = (trails[0].context, trails[0].above) if of_one else (NOTHING, None)
+        return self._span(operation, self._settle[operation], run, links, time_ns(), parent, above)
+
+    def _span(
+        self,
+        operation: str,
+        fixed: Attributes,
+        run: Sequence[Message],
+        links: list[SpanContext],
+        began: int,
+        parent: Context = NOTHING,
+        above: SpanContext | int | None = None,
+    ) -> Span:
+        name, of_how_many = f"{operation} {self._place.shown}", (len(run),)
+        return self._start(name, SpanKind.CLIENT, parent, above, fixed, of_run, of_how_many, links, began)
+
+    def __repr__(self) -> str:
+        return f"<traced {self._source!r}>"
+
+
+def _begun(message: Message, carrier: Carrier, place: Place) -> Trail:
+    """The trail of a message as it comes in, as far as its headers tell."""
+    context = carrier.extract(message.headers)
+    trail = Trail(message.origin, context, span_in(context), place)
+    message.origin = trail  # type: ignore[assignment] # it reads as the origin does
+    return trail
+
+
+def decide(trail: Trail, start: Lazily) -> None:
+    """Whether a trace begins with a message that has none yet."""
+    trace_id = start.trace_id()
+    if trace_id & LOW_BITS < start.rule.bound:
+        trail.above = trace_id
+        return
+    trail.above = start.unsampled(trace_id)
+    trail.context = set_span_in_context(NonRecordingSpan(trail.above), trail.context)
+
+
+def _let_go(run: Sequence[Message]) -> list[Trail]:
+    """Give messages their own origins back, by which their source knows them; the trails of those that are sampled."""
+    trails = []
+    for message in run:
+        trail: Any = message.origin
+        if type(trail) is Trail:
+            message.origin = trail.origin
+            if sampled(trail.above):
+                trails.append(trail)
+    return trails
+
+
+class TracedSink:
+    """A sink that makes a span of each message that it publishes, and puts the span's context into the headers."""
+
+    def __init__(self, sink: Sink, place: Place, start: Lazily | Asked, carrier: Carrier) -> None:
+        self._sink = sink
+        self._place = place
+        self._start = start
+        self._carrier = carrier
+        self._name = f"send {place.shown}"
+        self._fixed = place.attributes("send", "send")
+
+    @property
+    def destination(self) -> str:
+        return self._sink.destination
+
+    async def open(self) -> None:
+        await self._sink.open()
+
+    async def close(self) -> None:
+        await self._sink.close()
+
+    async def publish(self, run: Sequence[Message]) -> None:
+        sent = self._begin(run)
+        if not sent:
+            await self._sink.publish(run)
+            return
+        try:
+            await self._sink.publish(run)
+        except PublishError as refused:
+            for at, (message, trail, span) in sent.items():
+                message.origin = trail  # type: ignore[assignment] # it may be published again
+                finish(span, refused.failures.get(at))
+            raise
+        except BaseException as error:
+            for message, trail, span in sent.values():
+                message.origin = trail  # type: ignore[assignment]
+                finish(span, error)
+            raise
+        now = time_ns()
+        for _, _, span in sent.values():
+            span.end(now)
+
+    def _begin(self, run: Sequence[Message]) -> dict[int, tuple[Message, Trail, Span]]:
+        start, place, inject, name, fixed = self._start, self._place, self._carrier.inject, self._name, self._fixed
+        plain = self._carrier.w3c and start.rule is not None
+        # One for all of a run that nobody traces: it says no more than that they are not sampled.
+        headers_of_untraced = {TRACEPARENT: unsampled()} if plain else None
+        sent: dict[int, tuple[Message, Trail, Span]] = {}
+        now = 0
+        for at, message in enumerate(run):
+            trail: Any = message.origin
+            if type(trail) is Trail:
+                now = now or time_ns()
+                facts = place, trail.origin, message.destination, message.key, message.raw is None
+                span = start(name, SpanKind.PRODUCER, trail.context, trail.above, fixed, of_sent, facts, (), now)
+                inject(message, trail.context, span)
+                message.origin = trail.origin  # adapters know their own
+                sent[at] = message, trail, span
+            elif headers_of_untraced is not None:
+                if not message.headers:
+                    message.headers = headers_of_untraced
+                elif TRACEPARENT not in message.headers:
+                    message.headers = {**message.headers, **headers_of_untraced}
+        return sent
+
+    def __repr__(self) -> str:
+        return f"<traced {self._sink!r}>"
+
+
+def distinct(spans: Iterable[SpanContext]) -> list[SpanContext]:
+    """Each span once, to link to. They may have states, which cannot be hashed."""
+    return list({(each.trace_id, each.span_id): each for each in spans}.values())
+
+
+def sampled(above: SpanContext | int | None) -> bool:
+    """Whether what is below is to be recorded; true for the id of a trace that is to begin."""
+    return above is not None and (type(above) is int or bool(above.trace_flags & SAMPLED))  # type: ignore[union-attr]
+
+
+def finish(span: Span, error: BaseException | None = None) -> None:
+    """End a span of an operation at a broker."""
+    if error is not None:
+        span.set_attribute(ERROR_TYPE, type(error).__qualname__)
+        span.set_status(StatusCode.ERROR, redact(text(error)) or None)
+    span.end()

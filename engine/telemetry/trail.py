@@ -1,0 +1,151 @@
+"""`Trail`: the trace that a message is part of, carried from stage to stage; and how it travels in headers.
+
+A trail takes the place of a message's origin, which everything made of the message shares already: so a trace goes
+through every stage, and a message that is not traced costs nothing.
+"""
+
+from collections.abc import Callable, Mapping
+from random import getrandbits
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.propagate import get_global_textmap
+from opentelemetry.propagators.textmap import Getter, TextMapPropagator
+from opentelemetry.trace import (
+    NonRecordingSpan,
+    Span,
+    SpanContext,
+    TraceFlags,
+    get_current_span,
+    set_span_in_context,
+)
+
+from actors import Message, Origin
+
+TRACEPARENT = "traceparent"
+W3C = frozenset((TRACEPARENT, "tracestate", "baggage"))
+NOTHING = Context()
+UNSAMPLED = "-00"
+"""What a `traceparent` ends with whose trace is not sampled."""
+
+
+class Trail:
+    """Where a message came from, and the trace that it is part of. Reads as the origin that it is put in front of."""
+
+    __slots__ = ("above", "context", "fetched", "handling", "origin", "parent", "previous", "stage")
+
+    def __init__(self, origin: Any, context: Context, above: "SpanContext | int | None", fetched: Any = None) -> None:
+        self.origin = origin
+        self.context = context
+        """What the next span on this message's way is a child of: its sender's, or that of the stage that made it."""
+        self.above = above
+        """The span in that context; the id of the trace that is to begin here; None where there is neither."""
+        self.fetched = fetched
+        """The source that it was fetched from; None for what a stage made."""
+        self.stage: object = None
+        """The stage that handles it, or did."""
+        self.parent: tuple[Context, SpanContext | int | None] | None = None
+        """What that stage's spans of it are children of."""
+        self.previous: SpanContext | None = None
+        """The last of them."""
+        self.handling: Handling | None = None
+        """While it is handled, and until it is known what becomes of it."""
+
+    def around(self, origin: Origin) -> "Trail":
+        """The same trail with another origin behind it."""
+        trail = Trail(origin, self.context, self.above, self.fetched)
+        trail.stage, trail.parent, trail.previous = self.stage, self.parent, self.previous
+        return trail
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.origin, name)
+
+
+class Handling:
+    """A process span that is not ended until it is known what becomes of its message, or of all of its batch."""
+
+    __slots__ = ("left", "noted", "returned", "span")
+
+    def __init__(self, span: Span, left: int = 1) -> None:
+        self.span = span
+        self.left = left
+        """Messages of which it is not known what becomes of them."""
+        self.returned = False
+        """Whether the handler has returned, and its result is still to be passed on."""
+        self.noted: BaseException | None = None
+        """The error that the span tells of already: a batch fails with one for all."""
+
+
+def span_in(context: Context) -> SpanContext | None:
+    """The span that is current in a context; None where there is none."""
+    found = get_current_span(context).get_span_context()
+    return found if found.is_valid else None
+
+
+class _Text(Getter[Mapping[str, Any]]):
+    """Reads headers; those that are not UTF-8 are none of a propagator's."""
+
+    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
+        value = carrier.get(key)
+        return [value] if isinstance(value, str) else None
+
+    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
+        return list(carrier)
+
+
+_TEXT = _Text()
+
+
+class Carrier:
+    """Puts contexts into headers and finds them there, as the propagators of OTEL_PROPAGATORS have it."""
+
+    def __init__(self, propagator: TextMapPropagator | None = None) -> None:
+        self._propagator = propagator or get_global_textmap()
+        self.fields = frozenset(self._propagator.fields)
+        self.w3c = TRACEPARENT in self.fields and self.fields <= W3C
+        """Whether contexts are written as the W3C has it, so that what is usual needs no propagator to read."""
+
+    def extract(self, headers: Mapping[str, Any] | None) -> Context:
+        """The context in headers; an empty one where there is none."""
+        if not headers or self.fields.isdisjoint(headers):
+            return NOTHING
+        return self._propagator.extract(headers, NOTHING, _TEXT)
+
+    def passes(self, headers: Mapping[str, Any]) -> bool:
+        """Whether headers say no more than that their trace is not sampled: then they go on as they are."""
+        parent = headers.get(TRACEPARENT)
+        return self.w3c and type(parent) is str and parent.endswith(UNSAMPLED) and "baggage" not in headers
+
+    def inject(self, message: Message, parent: Context, span: Span) -> None:
+        """Put a span into a message's headers, and what else its parent's context has. The dict is a new one."""
+        headers: dict[str, Any] = dict(message.headers) if message.headers else {}
+        own = span.get_span_context()
+        if self.w3c and len(parent) <= 1 and not own.trace_state:
+            headers[TRACEPARENT] = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+            headers.pop("tracestate", None)
+        else:
+            for field in self.fields:
+                headers.pop(field, None)
+            self._propagator.inject(headers, set_span_in_context(span, parent))
+        message.headers = headers
+
+
+# -- what is not sampled -------------------------------------------------------------------------------------
+
+_SPAN = SpanContext(getrandbits(64) << 64 | (1 << 64) - 1, getrandbits(64) or 1, False, TraceFlags(0))
+GROUND = set_span_in_context(NonRecordingSpan(_SPAN), NOTHING)
+"""The context of handlers while they handle what is not sampled: so that spans of theirs are not sampled either."""
+
+
+def _beginning() -> Callable[[], str]:
+    head, tail = f"00-{getrandbits(64) | 1:016x}", f"-{getrandbits(64) | 1:016x}{UNSAMPLED}"
+    return lambda: f"{head}{getrandbits(64):016x}{tail}"
+
+
+unsampled = _beginning()
+"""A new `traceparent` that says that its trace is not sampled: those behind shall not begin one of their own."""
+
+
+def is_ground(span: SpanContext) -> bool:
+    """Whether this is no message's span, but what stands for all that are not sampled."""
+    return span is _SPAN
