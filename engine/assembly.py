@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from logging import LoggerAdapter, getLogger
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from actors import (
     RUN,
@@ -41,11 +41,8 @@ from actors import (
     to_all,
 )
 from engine.sinks import OnDemand, Replies
+from engine.tracing import Traces, TracesStage
 from topologies import Graph, Settings, Stage, Workers, encoder_of, refusal, unpublishable
-
-if TYPE_CHECKING:  # for type checkers alone: it takes OpenTelemetry's SDK, which is imported where something is traced
-    from engine.telemetry.handling import TracedStage
-    from engine.telemetry.tracing import Tracing
 
 Logger = LoggerAdapter[Any]
 REPLIES = "replies"
@@ -116,7 +113,7 @@ class Assembly:
         connect: Connect,
         clock: Clock,
         context: Mapping[str, Any],
-        tracing: "Tracing | None" = None,
+        tracing: Traces | None = None,
     ) -> None:
         self.graph = graph
         self.tracing = tracing
@@ -278,7 +275,7 @@ class Assembly:
         stage: Stage,
         dead_letters: Sink | None,
         duplicates: Duplicates | None,
-        traced: "TracedStage | None",
+        traced: TracesStage | None,
     ) -> tuple[list[Ledger], list[Intake]]:
         assert stage.handler is not None
         mailbox, settings, logger = self._mailboxes[stage.name], stage.settings, self.logger(stage.name)

@@ -35,6 +35,7 @@ NOT_RUN = {
     ".venv/bin/python -m benchmarks.engine --rounds 1 --flat 5000000": "the same",
     "make bench": "takes minutes; it measures, and nothing of it can fail",
     "pip install .": "the tests run where that has been done",
+    "pip install 'headrace[otlp]'": "the same",
 }
 """Commands that are shown and not run, each with the reason."""
 LANGUAGES = {"python", "console", "toml", "text"}
@@ -125,6 +126,7 @@ SMALL, LARGE, WRONG = (
 METRICS = [{"name": f"m{number}", "value": number - 1} for number in range(4)]
 PERSON = {"email": "ann@example.com", "country": "de"}
 FED: dict[str, Fed] = {
+    "billing": ([("orders", {"total": 10.0})], {"billed": [{"total": 10.0, "taxed": 12.0}]}),
     "orders": (
         [("orders", SMALL), ("orders", LARGE), ("orders", WRONG)],
         {"orders.small": [SMALL], "orders.large": [LARGE], "orders.dead": [WRONG]},

@@ -9,7 +9,23 @@ from typing import Any
 from opentelemetry.context import Context, attach, detach
 from opentelemetry.trace import StatusCode
 
-from actors import BatchError, Bound, Clock, Crash, Drop, Emit, Ledger, Message, Retries, alone, not_ours, redact, text, timed, traced
+from actors import (
+    BatchError,
+    Bound,
+    Clock,
+    Crash,
+    Drop,
+    Emit,
+    Ledger,
+    Message,
+    Retries,
+    alone,
+    not_ours,
+    redact,
+    text,
+    timed,
+    traced,
+)
 from engine.telemetry.attributes import ATTEMPT, ERROR_TYPE
 from engine.telemetry.processing import Process
 from engine.telemetry.trail import GROUND, Handling, Trail

@@ -97,7 +97,7 @@ def running() -> Iterator[Callable[..., subprocess.Popen[str]]]:
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: Any, **environment: str) -> subprocess.Popen[str]:
-        started.append(engine(*arguments, **environment))
+        started.append(engine(*arguments, **environment))  # type: ignore[arg-type]
         return started[-1]
 
     yield start

@@ -36,9 +36,7 @@ samplers: st.SearchStrategy[Sampler] = st.one_of(
 
 
 @given(samplers, st.integers(1, 2**128 - 1), st.sampled_from([None, False, True]), st.booleans())
-def test_a_rule_decides_as_its_sampler_does(
-    sampler: Sampler, trace_id: int, parent: bool | None, remote: bool
-) -> None:
+def test_a_rule_decides_as_its_sampler_does(sampler: Sampler, trace_id: int, parent: bool | None, remote: bool) -> None:
     rule = rule_of(sampler)
     assert rule is not None
     context = Context()

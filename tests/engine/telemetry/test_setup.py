@@ -12,7 +12,7 @@ import pytest
 from engine.telemetry.environment import CHECKS
 from tests.servers.collector import Collector, Receiver
 
-ONE = '''
+ONE = """
 from headrace import Memory, Topology
 
 memory = Memory()
@@ -31,7 +31,7 @@ async def filled(context):
 @topology.subscriber(memory.topic("in"))
 async def handle(number: int) -> int:
     return number
-'''
+"""
 
 
 def run(folder: Path, source: str = ONE, **environment: str) -> tuple[str, list[dict[str, str]]]:
@@ -157,18 +157,18 @@ def test_every_variable_that_is_looked_over_takes_its_usual_value() -> None:
 
 
 def test_a_missing_exporter_is_told_with_what_to_install(tmp_path: Path) -> None:
-    hidden = '''
+    hidden = """
 import importlib.metadata
 import engine.telemetry.setup as setup
 
 setup.entry_points = lambda **wanted: []  # as where headrace[otlp] is not installed
-'''
+"""
     _, lines = run(tmp_path, hidden + ONE, OTEL_TRACES_EXPORTER="otlp")
     assert any("pip install 'headrace[otlp]'" in line for line in warnings(lines))
 
 
 def test_a_module_that_configures_a_provider_keeps_it(tmp_path: Path) -> None:
-    own = '''
+    own = """
 from opentelemetry import trace
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import TracerProvider
@@ -177,7 +177,7 @@ from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProces
 provider = TracerProvider(resource=Resource({"service.name": "own"}))
 provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))
 trace.set_tracer_provider(provider)
-'''
+"""
     out, _ = run(tmp_path, own + ONE, OTEL_TRACES_EXPORTER="console", OTEL_SERVICE_NAME="other")
     assert '"service.name": "own"' in out
     assert '"service.name": "other"' not in out

@@ -192,7 +192,7 @@ async def test_what_fails_in_a_batch_is_told_on_its_span(memory: Memory, spans: 
     assert events(first) == ["exception", "headrace.retry", "exception", "headrace.retry"]
     assert events(second) == ["exception", "headrace.dead_letter", "exception", "headrace.dead_letter"]
     assert linked(second) == [SENDER, own(first).span_id]
-    assert [(letter.headers or {})["traceparent"].split("-")[1] for letter in dead] == [f"{TRACE:032x}"] * 2
+    assert [str((letter.headers or {})["traceparent"]).split("-")[1] for letter in dead] == [f"{TRACE:032x}"] * 2
 
 
 async def test_a_generator_sends_each_item_below_its_span(memory: Memory, spans: Spans) -> None:

@@ -50,7 +50,7 @@ class Spans:
 
     def way(self, span: ReadableSpan) -> list[str]:
         """The names from the root of a trace down to a span."""
-        by_id = {each.get_span_context().span_id: each for each in self.all}
+        by_id = {own(each).span_id: each for each in self.all}
         names = [span.name]
         while span.parent is not None and span.parent.span_id in by_id:
             span = by_id[span.parent.span_id]
@@ -59,7 +59,9 @@ class Spans:
 
 
 def own(span: ReadableSpan) -> SpanContext:
-    return span.get_span_context()
+    context = span.get_span_context()
+    assert context is not None
+    return context
 
 
 def linked(span: ReadableSpan) -> list[int]:
