@@ -43,7 +43,7 @@ def observe(graph: Graph, running: Running) -> Observed:
         paused=bool(running.intakes) and all(intake.paused for intake in running.intakes),
         pending=sum(filter(None, pending)) if any(count is not None for count in pending) else None,
         remade=sum(getattr(ledger.source, "remade", 0) for ledger in ledgers),
-        inner=stage not in graph.stages,
+        inner=all(each is not stage for each in graph.stages),
         patience=max(settings.timeout or 0.0, settings.batch.wait if settings.batch is not None else 0.0),
         timeout=settings.timeout,
     )
