@@ -56,6 +56,10 @@ class StreamSource:
         self._next = ""
         """Where requests go."""
         self._number = 0
+        self._called_back = 0
+        """Messages that were called back and have not come yet."""
+        self._gathering: asyncio.TimerHandle | None = None
+        """When they are no longer waited for."""
         self._asked = 0
         """Messages that the request under way may still bring."""
         self._seen = 0
@@ -93,13 +97,28 @@ class StreamSource:
         """Have what an earlier connection had come before anything else, unless that may be another engine's."""
         consumer = f"{stream}.{self._reader.name}"
         roll_call = f"{self._target.options.inbox_prefix}.headrace.{consumer}"
-        if await is_alone(client, roll_call):
-            await call_back(self._link, client, consumer, self._sequences)
+        alone = await is_alone(client, roll_call)
+        self._gather(await call_back(self._link, client, consumer, self._sequences) if alone else 0)
         await answer_roll_call(client, roll_call)
+
+    def _gather(self, count: int) -> None:
+        """Hand nothing out until so many have come that were called back, or for `timeout`; then in their order."""
+        self._called_back = count
+        self._ungather()
+        if count:
+            self._gathering = asyncio.get_running_loop().call_later(self._target.options.timeout, self._ungather)
+
+    def _ungather(self) -> None:
+        if self._gathering is None:
+            return
+        self._gathering.cancel()
+        self._gathering = None
+        self._buffer = deque(sorted(self._buffer, key=_sequence))
+        self._news.set()
 
     def _sequences(self) -> list[int]:
         """Of what is held."""
-        return [message.origin.offset for message in self._held]  # type: ignore[misc]  # all have one
+        return [_sequence(message) for message in self._held]
 
     async def _join(self, client: Client) -> str:
         stream = await stream_for(self._link, client, self._place, reading=True)
@@ -148,6 +167,7 @@ class StreamSource:
         except Exception as error:  # what is left comes again when ack_wait is over
             self._link.unavailable(repr(error))
         finally:
+            self._gather(0)
             self._held.clear()
             self._buffer.clear()
             await self._link.close()
@@ -156,8 +176,8 @@ class StreamSource:
 
     async def fetch(self, limit: int) -> list[Message]:
         """Wait for messages; return 1 to `limit` of them, in order."""
-        buffer = self._buffer
         while True:
+            buffer = self._buffer
             if self._renewing is None:
                 raise BrokerUnavailable(f"this source of {self._place.subject} is closed: open it before fetching")
             if buffer:
@@ -177,7 +197,7 @@ class StreamSource:
                 await asyncio.sleep(PAUSE * (0.5 + random()))
             self._news.clear()
             if self._asked <= 0:
-                await self._ask(client, limit)
+                await self._ask(client, max(limit, self._called_back))
             await self._wait()
 
     async def _ask(self, client: Client, limit: int) -> None:
@@ -216,7 +236,12 @@ class StreamSource:
         self._held[message] = reply
         self._buffer.append(message)
         self._asked -= 1
-        self._news.set()
+        if self._gathering is None:
+            self._news.set()
+        elif message.attempt > 1:
+            self._called_back -= 1
+            if self._called_back <= 0:
+                self._ungather()
 
     def _told(self, record: Msg) -> None:
         """What the server says about a request."""

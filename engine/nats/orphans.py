@@ -39,11 +39,12 @@ async def is_alone(client: Client, subject: str) -> bool:
 
 
 async def call_back(link: Link, client: Client, consumer: str, held: Callable[[], Collection[int]]) -> int:
-    """Give back, in their order, all that is unsettled and not held: what is asked for next brings them first.
+    """Give back all that is unsettled and not held: what is asked for next brings them first.
 
     `consumer` is its stream and its name. Only for a source that is alone: what others hold would come again too.
     Returns how many there were. Which they are the server does not tell; to give back what it has not given is no
-    error there, so all are given back that it may be.
+    error there, so all are given back that it may be. They come in their order, except for those that had been given
+    back before: these come first.
     """
     info = await link.ask(client, f"CONSUMER.INFO.{consumer}")
     ours = set(held())
@@ -54,7 +55,7 @@ async def call_back(link: Link, client: Client, consumer: str, held: Callable[[]
     orphans = [each for each in range(settled["stream_seq"] + 1, delivered["stream_seq"] + 1) if each not in ours]
     if len(orphans) > FAR:
         logger.warning("%s: %d messages of a lost connection come again when ack_wait is over", link.where, lost)
-        return lost
+        return 0
     # $JS.ACK.<stream>.<consumer>.<attempt>.<sequence>.<delivery>.<timestamp>.<pending>; of the delivery the server
     # only asks that there was one.
     told = f"$JS.ACK.{consumer}.1.{{}}.{delivered['consumer_seq']}.0.0"

@@ -300,7 +300,9 @@ class RabbitSink:
         done.difference_update(run)
         if refused and "{" not in self._destination:
             done.update(set(run).difference(run[at] for at in (*refused, *failures)))
-            raise refusals.full(self._about)
+            full = refusals.full(self._about)
+            publisher.lost(full)  # where the limit is taken away, RabbitMQ tells only new channels that there is room
+            raise full
         failures |= {at: refusals.not_taken(self._about) for at in refused}
         if failures:
             raise PublishError(failures)

@@ -397,3 +397,20 @@ async def test_what_a_living_engine_has_is_left_to_it(nats_server: Server, clien
             assert (await consumer(client, stream)).num_redelivered == 0
             await living.settle(held, [])
             await other.settle(late, [])
+
+
+async def test_what_a_dead_engine_had_partly_given_back_comes_in_order_all_the_same(nats_server: Server) -> None:
+    stream = stream_at(nats_server.url)
+    dead = stream.source("readers")
+    await publish(stream, *range(20))
+    await dead.open()
+    got = await fetched(dead, 10)
+    await dead.settle([], got[6:8])
+    await vanish(dead)
+
+    heir = stream.source("readers")
+    async with opened(heir):
+        with anyio.fail_after(10):
+            got = await fetched(heir, 20)
+        assert numbers(got) == list(range(20))
+        await heir.settle(got, [])

@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
 from aiormq import spec
 
@@ -582,3 +583,17 @@ async def test_a_broker_object_serves_one_event_loop_after_another(rabbitmq_serv
     source = queue.source("g")
     async with opened(source):
         assert numbers(await fetched(source, 2)) == [1, 1]
+
+
+async def test_a_queue_whose_limit_is_taken_away_gets_what_it_had_refused(rabbitmq_server: Server) -> None:
+    name = fresh()
+    sink = RabbitMQ(rabbitmq_server.url, timeout=0.5).queue(name).sink()
+    limit = ("set_policy", "--apply-to", "queues", name, f"^{name}$", '{"max-length":1,"overflow":"reject-publish"}')
+    async with opened(sink):
+        await anyio.to_thread.run_sync(rabbitmq_server.ctl, *limit)
+        for number in range(2):  # the first goes beyond the limit
+            await sink.publish([message(number, name)])
+        with pytest.raises(BrokerUnavailable, match="refuses for now"):
+            await sink.publish([message(2, name)])
+        await anyio.to_thread.run_sync(rabbitmq_server.ctl, "clear_policy", name)
+        await insist(lambda: sink.publish([message(2, name)]))

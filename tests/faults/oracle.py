@@ -190,3 +190,50 @@ def unmet(wanted: Mapping[str, int], made: Mapping[str, int] | Counter[str]) -> 
         for what, least in wanted.items()
         if made.get(what, 0) < least
     ]
+
+
+@dataclass(slots=True)
+class Following:
+    """Judges a run without poison while it goes on, with no memory of single messages: for a run of any length.
+
+    Of each key the next arrival has to be the next of that key, or a repetition; a later one is a gap: what lies
+    between is lost, or overtaken, and neither may be.
+    """
+
+    plan: Plan
+    next: dict[str, int] = field(default_factory=dict)
+    duplicates: int = 0
+    gaps: list[int] = field(default_factory=list)
+    corrupted: list[str] = field(default_factory=list)
+
+    def arrived(self, arrivals: Iterable[Arrival]) -> None:
+        """Take note of what came, in its order."""
+        for arrival in arrivals:
+            number = self.plan.arrived(arrival)
+            if number is None:
+                self.corrupted.append(repr(arrival.body[:80]))
+                continue
+            key, sequence = self.plan.key(number), self.plan.sequence(number)
+            due = self.next.get(key, 0)
+            if sequence < due:
+                self.duplicates += 1
+                continue
+            if sequence > due:
+                self.gaps.append(number)
+            self.next[key] = sequence + 1
+
+    @property
+    def total(self) -> int:
+        """How many there are, if there are no gaps."""
+        return sum(self.next.values())
+
+    def missing(self, published: int) -> int:
+        """How many of the first so many ids have not come."""
+        keys = self.plan.keys
+        due = {self.plan.key(number): len(range(number, published, keys)) for number in range(min(keys, published))}
+        return sum(max(0, count - self.next.get(key, 0)) for key, count in due.items())
+
+    def problems(self, published: int) -> list[str]:
+        """What must not be, a line each."""
+        found = {"missing": self.missing(published), "gaps": len(self.gaps), "corrupted": len(self.corrupted)}
+        return [f"{count} {what}" for what, count in found.items() if count]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.faults.oracle import Arrival, Plan, Verdict, judge, unmet
+from tests.faults.oracle import Arrival, Following, Plan, Verdict, judge, unmet
 
 COUNT = 60
 plans = st.builds(
@@ -216,3 +216,32 @@ def test_poison_has_its_share_and_every_kind() -> None:
     assert 150 < len(kinds) - kinds.count("good") < 250
     assert set(kinds) == {"good", "undecodable", "invalid", "raises", "hangs"}
     assert plan.kind(20_000) == "good"
+
+
+@given(st.integers(1, 12), numbers, numbers)
+def test_following_a_run_passes_repetitions_of_what_was_there(keys: int, at: int, back: int) -> None:
+    plan = Plan(3, COUNT, keys)
+    arrived = [forwarded(plan, number) for number in range(COUNT)]
+    following = Following(plan)
+    following.arrived(arrived[:at])
+    following.arrived(arrived[max(0, at - back) :])
+    assert following.problems(COUNT) == []
+    assert (following.total, following.duplicates) == (COUNT, min(at, back))
+
+
+@given(st.integers(1, 12), numbers)
+def test_following_a_run_fails_what_never_came_and_what_came_too_late(keys: int, number: int) -> None:
+    plan = Plan(3, COUNT, keys)
+    arrived = [forwarded(plan, each) for each in range(COUNT)]
+    without, late = Following(plan), Following(plan)
+    without.arrived(arrived[:number] + arrived[number + 1 :])
+    late.arrived([*arrived[:number], *arrived[number + 1 :], arrived[number]])
+    assert without.problems(COUNT) != []
+    assert (late.problems(COUNT) != []) == (number + keys < COUNT), "the last of its key is never late"
+
+
+def test_following_a_run_fails_what_is_corrupted() -> None:
+    plan = Plan(3, 2)
+    following = Following(plan)
+    following.arrived([forwarded(plan, 0), Arrival("k1", b"{}")])
+    assert following.problems(2) == ["1 missing", "1 corrupted"]
