@@ -83,3 +83,15 @@ async def test_cancelled_it_waits_no_longer():
         pass
     assert call.clock.next_due() is None
     assert not call.link.connected
+
+
+async def test_after_a_failure_an_attempt_that_goes_on_is_connected_once_it_says_so():
+    call, reached = Call(1000), False
+    call.link.up = lambda: reached
+    reached = True
+    assert not call.link.connected  # nothing was attempted yet
+    reached = False
+    async with running(call.run):
+        assert not call.link.connected
+        reached = True
+        assert call.link.connected
