@@ -126,7 +126,7 @@ SMALL, LARGE, WRONG = (
 METRICS = [{"name": f"m{number}", "value": number - 1} for number in range(4)]
 PERSON = {"email": "ann@example.com", "country": "de"}
 FED: dict[str, Fed] = {
-    "billing": ([("orders", {"total": 10.0})], {"billed": [{"total": 10.0, "taxed": 12.0}]}),
+    "taxes": ([("orders", {"total": 10.0})], {"billed": [{"total": 10.0, "taxed": 12.0}]}),
     "orders": (
         [("orders", SMALL), ("orders", LARGE), ("orders", WRONG)],
         {"orders.small": [SMALL], "orders.large": [LARGE], "orders.dead": [WRONG]},
