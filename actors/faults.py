@@ -63,6 +63,9 @@ class Faults:
         """Those seen last come first."""
         return list(reversed(self._seen.values()))
 
+    def __len__(self) -> int:
+        return len(self._seen)
+
     def __repr__(self) -> str:
         return f"<Faults: {len(self._seen)} kinds of error>"
 

@@ -69,14 +69,21 @@ class Latency:
     """Seconds from fetched to settled, one message of each settled run, the last 4096 of them."""
 
     samples: deque[float] = field(default_factory=lambda: deque(maxlen=4096))
+    added: int = 0
+    _told: tuple[int, tuple[float, float] | None] = (0, None)
+    """The percentiles when so many had been added: sorting takes a while, and may be asked for by many."""
 
     def add(self, seconds: float) -> None:
         """Take in one sample."""
         self.samples.append(seconds)
+        self.added += 1
 
     def percentiles(self) -> tuple[float, float] | None:
         """The median and the 99th percentile; None while there are fewer than two samples."""
         if len(self.samples) < 2:
             return None
+        if self._told[0] == self.added:
+            return self._told[1]
         cuts = quantiles(self.samples, n=100, method="inclusive")
-        return cuts[49], cuts[98]
+        self._told = self.added, (cuts[49], cuts[98])
+        return self._told[1]

@@ -43,7 +43,7 @@ def observe(graph: Graph, running: Running) -> Observed:
         paused=bool(running.intakes) and all(intake.paused for intake in running.intakes),
         pending=sum(filter(None, pending)) if any(count is not None for count in pending) else None,
         remade=sum(getattr(ledger.source, "remade", 0) for ledger in ledgers),
-        inner=all(each is not stage for each in graph.stages),
+        inner=_inner(graph, stage.name),
         patience=max(settings.timeout or 0.0, settings.batch.wait if settings.batch is not None else 0.0),
         timeout=settings.timeout,
     )
@@ -53,6 +53,15 @@ def _behind(graph: Graph, running: Running) -> tuple[str, ...]:
     """The names of the stages that take what it makes, its publisher of answers among them."""
     names = [behind.name for behind in graph.downstream(running.stage.name)]
     return (*names, running.replies.stage.name) if running.replies is not None else tuple(names)
+
+
+def _inner(graph: Graph, name: str) -> bool:
+    """Whether no declaration has made it: a publisher of answers."""
+    try:
+        graph.stage(name)
+    except KeyError:
+        return True
+    return False
 
 
 def _in_hand(worker: Worker) -> float | None:

@@ -43,3 +43,13 @@ def test_percentiles_lie_among_the_samples_and_in_order(samples):
     median, most = percentiles
     assert min(samples) - 1e-6 <= median <= most + 1e-6
     assert most <= max(samples) * (1 + 1e-9) + 1e-6
+
+
+def test_percentiles_that_were_told_before_are_told_anew_when_there_is_more():
+    latency = Latency()
+    latency.add(1.0)
+    latency.add(1.0)
+    assert latency.percentiles() == latency.percentiles() == (1.0, 1.0)
+    latency.add(3.0)
+    latency.add(3.0)
+    assert (latency.percentiles() or (0, 0))[0] == 2.0
