@@ -180,7 +180,7 @@ FED: dict[str, Fed] = {
     "prices": ([("price", order(1))], {"price.dead": []}),
     "supervised": ([("words", "one"), ("words", "poison"), ("words", "two")], {"counts": [1, 1, 2]}),
     "tested": ([("orders", order(1))], {"orders.paid": [order(1)]}),
-    "billing": ([("invoices", {"total": 5})], {"paid": [{"total": 5}]}),
+    "invoicing": ([("invoices", {"total": 5})], {"paid": [{"total": 5}]}),
     "shop": ([("names", "ann")], {"greetings": ["hello ann"]}),
     "signup": ([("rabbit:signups", PERSON)], {"kafka:people.de": [PERSON]}),
 }

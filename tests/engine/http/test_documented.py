@@ -26,7 +26,7 @@ def test_every_curl_answers_what_is_shown(
     start: Callable[..., Running], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     write_files(PAGE, tmp_path)
-    running = start("billing.py", "--http", "127.0.0.1:0", "--token", TOKEN)
+    running = start("invoicing.py", "--http", "127.0.0.1:0", "--token", TOKEN)
     url = url_of(running)
     for shown in SHOWN:
         assert "http://localhost:8080" in shown.command
