@@ -11,7 +11,8 @@ from actors.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from actors.retry import Retry
 
 T = TypeVar("T")
-RECONNECT = Retry(attempts=1, first=0.1, factor=2, cap=15, jitter=0.5)
+RECONNECT = Retry(attempts=1, first=0.1, factor=2, cap=8, jitter=0.5)
+"""No longer than this, so that within ten seconds of its return a broker has work again."""
 
 
 @dataclass(slots=True)

@@ -11,7 +11,7 @@ from actors import BrokerUnavailable, Message
 from engine.nats.broker import Nats
 from tests.brokers.at_nats import consumer, names, publish, state, stream_at
 from tests.brokers.contract import fetched, message, numbers, opened
-from tests.brokers.surviving import insist, survives
+from tests.brokers.surviving import insist
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 
@@ -31,11 +31,6 @@ async def client(nats_server: Server) -> AsyncIterator[Any]:
 
 
 # -- faults on the way -------------------------------------------------------------------------------------------
-
-
-async def test_ten_thousand_survive_two_kills_of_the_server(nats_server: Server) -> None:
-    stream = stream_at(nats_server.url, ack_wait=2)
-    await survives(stream, lambda: nats_server.async_restart(kill=True))
 
 
 async def test_confirms_that_are_lost_make_no_second_message(nats_server: Server, client: Any) -> None:

@@ -14,7 +14,7 @@ from redis.asyncio import Redis as Client
 from actors import BrokerRefused, BrokerUnavailable, Message, PublishError
 from engine.redis.broker import Redis, RedisStream
 from tests.brokers.contract import fetched, message, numbers, opened
-from tests.brokers.surviving import eventually, insist, survives
+from tests.brokers.surviving import eventually, insist
 from tests.servers.proxy import Proxy
 from tests.servers.redis import Redis as Server
 
@@ -231,11 +231,6 @@ async def test_what_was_confirmed_before_the_connection_broke_is_not_published_a
             assert len(found) < 1000 + 200
             await sink.publish(run[:1])
             assert await client.xlen(name) == len(found) + 1
-
-
-async def test_ten_thousand_survive_two_kills_of_the_server(redis_server: Server) -> None:
-    stream = Redis(redis_server.url).stream(f"s-{uuid4().hex}")
-    await survives(stream, lambda: redis_server.async_restart(kill=True))
 
 
 async def test_a_slow_connection_still_makes_progress(redis_server: Server) -> None:

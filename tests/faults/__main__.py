@@ -7,14 +7,15 @@ import logging
 import signal
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
+from pydantic import TypeAdapter
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from tests.faults.faults import FAULTS
+from tests.faults.faults import FAULTS, Fault
 from tests.faults.report import write
 from tests.faults.run import PLACES, Progress, Result, run
 from tests.servers.process import ServerFailed
@@ -22,6 +23,7 @@ from tests.servers.programs import Missing
 from tests.servers.site import Site
 
 console = Console(stderr=True)
+RESULTS = TypeAdapter(list[Result])
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,8 +33,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     results: list[Result] = []
     try:
-        with Site() as site:
-            asyncio.run(_matrix(site, options, results))
+        if options.read:
+            results = [result for path in options.read for result in RESULTS.validate_json(path.read_bytes())]
+        else:
+            with Site() as site:
+                asyncio.run(_matrix(site, options, results))
     except KeyboardInterrupt:
         console.print("ended by a signal; nothing is written", style="yellow")
         return 130
@@ -42,6 +47,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=1))
     if options.write is not None:
+        if missing := sorted(_cells() - {(result.broker, result.fault) for result in results}):
+            console.print(f"nothing is written: {len(missing)} cells are missing, {missing[0]} the first", style="red")
+            return 1
         write(options.write, results)
         console.print(f"written: {options.write}")
     return 1 if any(result.problems for result in results) else 0
@@ -58,19 +66,28 @@ async def _matrix(site: Site, options: argparse.Namespace, results: list[Result]
             mixed = options.write is not None and name == "mixed"
             messages, seeds = (100_000, 5) if mixed else (options.messages, options.seeds)
             for seed in range(options.seed, options.seed + seeds):
-                result = await _one(site, broker, name, seed, messages)
+                result = await _one(site, broker, _fault(name, options.seconds), seed, messages)
                 results.append(result)
                 console.print(_line(result), highlight=False, soft_wrap=True)
 
 
-async def _one(site: Site, broker: str, name: str, seed: int, messages: int) -> Result:
+def _cells() -> set[tuple[str, str]]:
+    return {(broker, fault.name) for broker in PLACES for fault in FAULTS.values() if broker in fault.brokers}
+
+
+def _fault(name: str, seconds: float | None) -> Fault:
+    fault = FAULTS[name]
+    return fault if seconds is None else replace(fault, seconds=min(seconds, fault.seconds))
+
+
+async def _one(site: Site, broker: str, fault: Fault, seed: int, messages: int) -> Result:
     with Live(console=console, transient=True, auto_refresh=False) as live:
 
         def show(progress: Progress) -> None:
             if console.is_terminal:
-                live.update(_bar(f"{broker} × {name}, seed {seed}", progress), refresh=True)
+                live.update(_bar(f"{broker} × {fault.name}, seed {seed}", progress), refresh=True)
 
-        return await run(site, broker, FAULTS[name], seed, messages, show=show)
+        return await run(site, broker, fault, seed, messages, show=show)
 
 
 def _bar(what: str, progress: Progress) -> Table:
@@ -105,6 +122,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="the first seed: what happens when is a function of it")
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--messages", type=int, default=10_000, help="messages a run")
+    parser.add_argument("--seconds", type=float, help="spread the messages over that time, if a fault asks for more")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
         "--write",

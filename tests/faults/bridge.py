@@ -98,8 +98,8 @@ topology = Topology("bridge", supervision=Supervision(intensity=3, period=2, bac
     source,
     key="key",
     max_workers=settings.workers,
-    timeout=2,
-    retry=Retry(attempts=4, first=0.02, cap=0.2),
+    timeout=0.7,
+    retry=Retry(attempts=5, first=0.02, cap=0.2),
 )
 async def carry(item: Item, message: Message) -> Item:
     """Hand it on; on the way wait a little, or be what the message is poison for."""

@@ -26,7 +26,7 @@ class Plan:
     """All messages of a run. Everything about one is a function of its id and of the seed.
 
     Ids count from 0; neighbours have different keys, so the messages of one key are `keys` apart. `poison` is the share
-    that cannot be handled: a tenth of those hang, the others are not JSON, or not valid, or raise.
+    that cannot be handled: one in twenty of those hangs, the others are not JSON, or not valid, or raise.
     """
 
     seed: int
@@ -50,7 +50,7 @@ class Plan:
         share = luck / self.poison
         if share >= 1:
             return "good"
-        return "hangs" if share < 0.1 else "undecodable" if share < 0.4 else "invalid" if share < 0.7 else "raises"
+        return "hangs" if share < 0.05 else "undecodable" if share < 0.4 else "invalid" if share < 0.7 else "raises"
 
     def body(self, number: int) -> bytes:
         """Its body, as it is published."""
