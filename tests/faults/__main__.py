@@ -125,13 +125,16 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seconds", type=float, help="spread the messages over that time, if a fault asks for more")
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
+        "--read", type=Path, nargs="+", metavar="JSON", help="run nothing: take what --json has printed"
+    )
+    parser.add_argument(
         "--write",
         type=Path,
         metavar="FILE",
         help="run the whole matrix, `mixed` with 100,000 messages and 5 seeds, and write it down as a page",
     )
     options = parser.parse_args(arguments)
-    if options.write is not None and (options.broker or options.fault):
+    if options.write is not None and (options.broker or options.fault) and not options.read:
         parser.error("--write is for the whole matrix: leave out --broker and --fault")
     options.broker = options.broker or list(PLACES)
     options.fault = options.fault or list(FAULTS)

@@ -59,6 +59,12 @@ brokers' own client libraries and no code of Headrace. A body is a function of i
   all was well again (a killed engine: from its death) to the next arrival; the longest of a run.
 - A run whose faults did not happen fails, however well all arrived: *what happened* is counted where it happened.
 
+RabbitMQ's queue has `single_active_consumer`, and each engine of Kafka's group its own `group_instance_id`, as
+[brokers](brokers.md) advises where order matters. `mixed` has other engines join and leave only on these two. The clock
+that jumps is that of the engine's process, where `time.time` is patched; that of the machine stays. What destinations
+refuse with: RabbitMQ a full queue (`reject-publish`), Redis no memory (`OOM`), NATS a full stream, Kafka messages that
+are too large.
+
 The messages of a run are published while the engine handles them, at a pace that lets the faults meet full mailboxes;
 so these are no figures of speed.
 
