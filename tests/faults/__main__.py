@@ -56,9 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 async def _matrix(site: Site, options: argparse.Namespace, results: list[Result]) -> None:
-    loop, task = asyncio.get_running_loop(), asyncio.current_task()
-    assert task is not None
-    loop.add_signal_handler(signal.SIGTERM, task.cancel)
     for broker in options.broker:
         for name in options.fault:
             if broker not in FAULTS[name].brokers:

@@ -27,8 +27,7 @@ class AtRabbitMQ:
     def __init__(self, server: Server, name: str) -> None:
         self.server = server
         self.source, self.destination = name, f"{name}.out"
-        self._connection: AbstractConnection | None = None
-        self._channel: AbstractChannel | None = None
+        self._open_for: dict[str, tuple[AbstractConnection, AbstractChannel]] = {}
         self._connecting = asyncio.Lock()
 
     async def prepare(self) -> None:
@@ -56,7 +55,7 @@ class AtRabbitMQ:
 
     async def count(self) -> int:
         """How many are at the destination."""
-        return await self._length(self.destination)
+        return await self._length(self.destination, "count")
 
     async def arrived(self) -> list[Arrival]:
         """Take what is at the destination."""
@@ -66,16 +65,21 @@ class AtRabbitMQ:
         """Take the dead letters."""
         return await self._taken(f"{self.source}.dead")
 
-    async def _length(self, queue: str) -> int:
-        channel = await self._open()
+    async def _length(self, queue: str, use: str = "") -> int:
+        channel = await self._open(use)
         async with asyncio.timeout(3):
             return (await channel.queue_declare(queue, passive=True)).message_count or 0
 
     async def _taken(self, queue: str) -> list[Arrival]:
         """All that is in a queue; acknowledged when it is here, and what could not be comes again."""
         found: list[Arrival] = []
-        while waiting := min(MOST, await self._length(queue)):
-            found += await self._run(queue, waiting)
+        try:
+            while waiting := min(MOST, await self._length(queue)):
+                found += await self._run(queue, waiting)
+        except Exception:
+            await self.close()  # so that what is not acknowledged goes back
+            if not found:
+                raise
         return found
 
     async def _run(self, queue: str, count: int) -> list[Arrival]:
@@ -112,18 +116,21 @@ class AtRabbitMQ:
         with suppress(RuntimeError):  # there is no such policy where `refuse` did not come so far
             await asyncio.to_thread(self.server.ctl, "clear_policy", "full")
 
-    async def _open(self) -> AbstractChannel:
+    async def _open(self, use: str = "") -> AbstractChannel:
+        """The channel for a use: one on which a question was given up is closed by the client, for all."""
         async with self._connecting:
-            channel, connection = self._channel, self._connection
+            connection, channel = self._open_for.get(use, (None, None))
             if channel is None or channel.is_closed or connection is None or connection.is_closed:
                 if connection is not None:
                     await quietly(connection.close())
                 async with asyncio.timeout(5):
-                    self._connection = await aiormq.connect(f"{self.server.url}?heartbeat=10")
-                    self._channel = channel = await self._connection.channel(publisher_confirms=True)
+                    connection = await aiormq.connect(f"{self.server.url}?heartbeat=10")
+                    channel = await connection.channel(publisher_confirms=True)
+                self._open_for[use] = connection, channel
             return channel
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        if self._connection is not None:
-            await quietly(self._connection.close())
+        """Let go of all connections."""
+        connections = [connection for connection, _ in self._open_for.values()]
+        self._open_for.clear()
+        await quietly(*(connection.close() for connection in connections))

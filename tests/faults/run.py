@@ -93,8 +93,8 @@ async def run(
         try:
             async with asyncio.timeout(LONGEST):
                 judged = await _through(scene, fault, problems, show)
-        except TimeoutError:
-            problems.append(f"given up after {LONGEST:g} s")
+        except Exception as error:
+            problems.append(f"given up after {time.monotonic() - began:.0f} s: {error!r}")
             judged = judge(plan, scene.claimed, scene.owed, (), ())
         finally:
             await _mended(scene)
@@ -150,29 +150,31 @@ async def _drained(scene: Scene, problems: list[str]) -> Verdict:
     """Wait for all that is owed, then for one message more, at most `RECOVER` seconds each."""
     arrived: list[Arrival] = []
     dead: list[Arrival] = []
-    verdict = await _awaited(scene, arrived, dead)
+    verdict = await _awaited(scene, arrived, dead, problems)
     began = scene.through = time.monotonic()
     if not verdict.missing:
         fresh = range(scene.plan.messages, scene.plan.messages + 1)
         await scene.insist(fresh)
-        verdict = await _awaited(scene, arrived, dead)
+        verdict = await _awaited(scene, arrived, dead, problems)
         if verdict.missing:
             problems.append(f"a fresh message did not pass within {time.monotonic() - began:.0f} s")
     return verdict
 
 
-async def _awaited(scene: Scene, arrived: list[Arrival], dead: list[Arrival]) -> Verdict:
+async def _awaited(scene: Scene, arrived: list[Arrival], dead: list[Arrival], problems: list[str]) -> Verdict:
     until = time.monotonic() + RECOVER
     while True:
         late = time.monotonic() > until
+        trouble: Exception | None = None
         try:
             async with asyncio.timeout(150):
                 arrived += await scene.place.arrived()
                 dead += await scene.place.dead()
-        except Exception:
-            if late:
-                raise
+        except Exception as error:
+            trouble = error
         verdict = judge(scene.plan, scene.claimed, scene.owed, arrived, dead)
+        if late and trouble is not None:
+            problems.append(f"the destination could not be read: {trouble!r}")
         if late or not verdict.missing:
             return verdict
         await asyncio.sleep(0.3)
