@@ -66,8 +66,5 @@ def test_every_variable_of_the_engine_is_a_setting_and_secrets_come_from_a_secre
 
 def test_the_labels_are_those_that_are_selected() -> None:
     labels = DEPLOYMENT["spec"]["template"]["metadata"]["labels"]
-    monitor = yaml.safe_load((FOLDER / "podmonitor.yaml").read_text(encoding="utf-8"))
     for selector in (DEPLOYMENT["spec"]["selector"]["matchLabels"], SERVICE["spec"]["selector"]):
         assert selector.items() <= labels.items()
-    assert monitor["spec"]["selector"]["matchLabels"].items() <= labels.items()
-    assert monitor["spec"]["podMetricsEndpoints"][0]["port"] == CONTAINER["ports"][0]["name"]

@@ -13,6 +13,7 @@ from httpx import AsyncClient
 from engine.http.app import http_app
 from engine.http.limits import Bounded
 from engine.http.server import Address, AddressError, Connections, address_of, listen, serving, urls
+from headrace import Engine, Memory, Message, Topology
 from tests.engine.http.served import TOKEN, milling, until
 
 pytestmark = pytest.mark.anyio
@@ -211,3 +212,34 @@ async def test_a_header_without_end_and_what_is_no_http_end_their_connection_alo
         await until(lambda: len(there) == 0)
         async with AsyncClient() as client:
             assert (await client.get(f"http://{host}:{port}/livez")).status_code == 200
+
+
+async def test_it_answers_while_the_engine_is_at_full_load() -> None:
+    memory, topology = Memory(), Topology("load")
+
+    @topology.subscriber(memory.topic("in"), max_workers=4)
+    async def take(body: dict) -> None: ...
+
+    async def feed() -> None:
+        sink = memory.topic("in").sink()
+        await sink.open()
+        while True:
+            run = [Message(raw=b"{}") for _ in range(500)]
+            for message in run:
+                message.destination = "in"
+            await sink.publish(run)
+
+    async with (
+        memory,
+        Engine(topology) as engine,
+        served(http_app(engine)) as (_, host, port),
+        anyio.create_task_group() as tasks,
+        AsyncClient(timeout=10) as client,
+    ):
+        tasks.start_soon(feed)
+        await until(lambda: engine.status()[0].settled > 1000)
+        before = engine.status()[0].settled
+        for _ in range(20):
+            assert (await client.get(f"http://{host}:{port}/livez")).status_code == 200
+        assert engine.status()[0].settled > before + 1000
+        tasks.cancel_scope.cancel()
