@@ -15,7 +15,11 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
+from tests.faults.engines import HEADRACE
 from tests.faults.faults import FAULTS, Fault
+from tests.faults.peer import FAULTS as PEER_FAULTS
+from tests.faults.peer import MESSAGES as PEER_MESSAGES
+from tests.faults.peer import SETTINGS, peers
 from tests.faults.report import write
 from tests.faults.run import PLACES, Progress, Result, run
 from tests.servers.process import ServerFailed
@@ -47,16 +51,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=1))
     if options.write is not None:
-        if missing := sorted(_cells() - {(result.broker, result.fault) for result in results}):
+        if missing := sorted(_cells() - {(result.broker, result.fault) for result in results if not result.peer}):
             console.print(f"nothing is written: {len(missing)} cells are missing, {missing[0]} the first", style="red")
             return 1
         write(options.write, results)
         console.print(f"written: {options.write}")
-    return 1 if any(result.problems for result in results) else 0
+    return 1 if any(result.problems for result in results if not result.peer) else 0
 
 
 async def _matrix(site: Site, options: argparse.Namespace, results: list[Result]) -> None:
-    for broker in options.broker:
+    for peer in options.peer:
+        await _peer(site, options, peer, results)
+    for broker in options.broker if options.write is not None or not options.peer else ():
         for name in options.fault:
             if broker not in FAULTS[name].brokers:
                 continue
@@ -68,6 +74,16 @@ async def _matrix(site: Site, options: argparse.Namespace, results: list[Result]
                 console.print(_line(result), highlight=False, soft_wrap=True)
 
 
+async def _peer(site: Site, options: argparse.Namespace, peer: str, results: list[Result]) -> None:
+    """The other framework, put to those of the faults that it is put to."""
+    for broker in options.broker:
+        for name in [name for name in options.fault if name in PEER_FAULTS]:
+            messages = min(options.messages, PEER_MESSAGES)
+            result = await _one(site, broker, _fault(name, options.seconds), options.seed, messages, peer)
+            results.append(result)
+            console.print(_line(result), highlight=False, soft_wrap=True)
+
+
 def _cells() -> set[tuple[str, str]]:
     return {(broker, fault.name) for broker in PLACES for fault in FAULTS.values() if broker in fault.brokers}
 
@@ -77,14 +93,15 @@ def _fault(name: str, seconds: float | None) -> Fault:
     return fault if seconds is None else replace(fault, seconds=min(seconds, fault.seconds))
 
 
-async def _one(site: Site, broker: str, fault: Fault, seed: int, messages: int) -> Result:
+async def _one(site: Site, broker: str, fault: Fault, seed: int, messages: int, peer: str = "") -> Result:
     with Live(console=console, transient=True, auto_refresh=False) as live:
 
         def show(progress: Progress) -> None:
             if console.is_terminal:
                 live.update(_bar(f"{broker} × {fault.name}, seed {seed}", progress), refresh=True)
 
-        return await run(site, broker, fault, seed, messages, show=show)
+        command = peers()[peer] if peer else HEADRACE
+        return await run(site, broker, fault, seed, messages, command=command, peer=peer, show=show)
 
 
 def _bar(what: str, progress: Progress) -> Table:
@@ -99,8 +116,10 @@ def _line(result: Result) -> str:
     verdict = result.verdict
     mark = "[red]✗[/red]" if result.problems else "[green]✓[/green]"
     made = ", ".join(f"{count} {what}" for what, count in result.made.items() if count and what != "handled")
+    who = f"FastStream, {result.peer}: " if result.peer else ""
     line = (
-        f"{mark} {result.broker} × {result.fault}, seed {result.seed}: {result.messages:,} in {result.seconds:.0f} s, "
+        f"{mark} {who}{result.broker} × {result.fault}, seed {result.seed}: "
+        f"{result.messages:,} in {result.seconds:.0f} s, "
         f"{len(verdict.missing)} lost, {len(verdict.inversions)} out of order, {verdict.duplicated:.2f} % twice, "
         f"{verdict.dead} dead; longest stall {result.stall:.1f} s, "
         f"recovery {'–' if result.recovery is None else f'{result.recovery:.1f} s'}; {made}"
@@ -120,6 +139,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seeds", type=int, default=1, help="how many seeds, one after the other")
     parser.add_argument("--messages", type=int, default=10_000, help="messages a run")
     parser.add_argument("--seconds", type=float, help="spread the messages over that time, if a fault asks for more")
+    parser.add_argument(
+        "--peer", action="append", choices=SETTINGS, default=[], help="FastStream in this setting, in place of ours"
+    )
     parser.add_argument("--json", action="store_true", help="print the results as JSON")
     parser.add_argument(
         "--read", type=Path, nargs="+", metavar="JSON", help="run nothing: take what --json has printed"
@@ -133,6 +155,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     options = parser.parse_args(arguments)
     if options.write is not None and (options.broker or options.fault) and not options.read:
         parser.error("--write is for the whole matrix: leave out --broker and --fault")
+    if options.write is not None and not options.read:
+        options.peer = list(SETTINGS)
     options.broker = options.broker or list(PLACES)
     options.fault = options.fault or list(FAULTS)
     return options

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 from redis.asyncio import Redis
 
 from tests.faults.oracle import Arrival
+from tests.faults.peer import carried
 from tests.servers.redis import Redis as Server
 
 PAGE = 5_000
@@ -61,8 +62,7 @@ class AtRedis:
                 return found
             self._read[stream] = entries[-1][0]
             found += [
-                Arrival(fields[b"key"].decode() if b"key" in fields else None, fields.get(b"body", b""))
-                for _, fields in entries
+                Arrival(fields[b"key"].decode() if b"key" in fields else None, carried(fields)) for _, fields in entries
             ]
 
     async def forget(self) -> None:

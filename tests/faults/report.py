@@ -40,6 +40,16 @@ is promised in [delivery](delivery.md).
 {verdict}
 """
 
+PEERS = """\
+## The same bridge in FastStream {version}
+
+Written for it in [`benchmarks/faststream.py`](../benchmarks/faststream.py), in two settings: `default`, and `safest`,
+the best that it offers against loss. Under the same harness, with fewer messages, as it is slower; order by key it does
+not promise.
+
+{table}
+"""
+
 METHOD = """\
 ## How it is measured
 
@@ -84,10 +94,13 @@ make faults                                                    # all of it; abou
 
 def write(path: Path, results: Sequence[Result]) -> None:
     """Write the page, whole or not at all."""
+    peers = [result for result in results if result.peer]
+    results = [result for result in results if not result.peer]
     tables = [
         f"## {NAMES[broker]}\n\n" + table(list(of_broker))
         for broker, of_broker in groupby(results, key=lambda result: result.broker)
     ]
+    tables += [PEERS.format(version=version("faststream"), table=_peers(peers))] if peers else []
     faults = "\n".join(f"| {fault.name} | {fault.says} |" for fault in FAULTS.values())
     opening = OPENING.format(machine=_machine(results), verdict=_verdict(results))
     page = "\n".join([opening, *tables, METHOD.format(workers=WORKERS, faults=faults)])
@@ -126,6 +139,38 @@ def _cells(fault: str, results: Sequence[Result]) -> Iterable[str]:
         f"{max(result.stall for result in results):.1f}",
         f"{max(recoveries):.1f}" if recoveries else "–",
     )
+
+
+def _peers(results: Sequence[Result]) -> str:
+    """The rows of another framework: a broker, a setting and a fault a row."""
+    head = (
+        "broker",
+        "setting",
+        "fault",
+        "messages",
+        "lost",
+        "twice, %",
+        "longest stall, s",
+        "recovery, s",
+        "otherwise",
+    )
+    rows = ["| " + " | ".join(head) + " |", "|---|---|---|" + "---:|" * 5 + "---|"]
+    for result in sorted(results, key=lambda each: (list(NAMES).index(each.broker), each.peer)):
+        lost = len(result.verdict.missing)
+        problems = [problem for problem in result.problems if "missing: " not in problem]
+        cells = (
+            NAMES[result.broker],
+            result.peer,
+            result.fault,
+            f"{result.messages:,}",
+            f"**{lost:,}**" if lost else "0",
+            f"{result.verdict.duplicated:.2f}",
+            f"{result.stall:.1f}",
+            "–" if result.recovery is None else f"{result.recovery:.1f}",
+            "; ".join(problems).replace("|", "/") or "–",
+        )
+        rows.append("| " + " | ".join(cells) + " |")
+    return "\n".join(rows)
 
 
 def _verdict(results: Sequence[Result]) -> str:
