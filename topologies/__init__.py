@@ -13,12 +13,14 @@ from topologies.draw import Format, draw
 from topologies.graph import Graph, Kind, Lifespan, Settings, Stage, Workers
 from topologies.handler import Bound, Handler, Invoke, Middleware
 from topologies.inject import Context, Depends, Header
+from topologies.layout import Box, Layout, arrange
 from topologies.outline import Outline, outline, summary
 from topologies.template import Template
 from topologies.topology import Topology
 
 __all__ = [
     "Bound",
+    "Box",
     "Codec",
     "Context",
     "Depends",
@@ -29,6 +31,7 @@ __all__ = [
     "Header",
     "Invoke",
     "Kind",
+    "Layout",
     "Lifespan",
     "Logger",
     "Middleware",
@@ -41,6 +44,7 @@ __all__ = [
     "Template",
     "Topology",
     "Workers",
+    "arrange",
     "asyncapi",
     "codec",
     "draw",

@@ -37,7 +37,9 @@ class Api:
         """All that it can be asked."""
         return [
             Operation("GET", "/status", "How the engine and each of its stages are.", self.status, Status),
-            Operation("GET", "/graph", "Each topology as nodes and edges.", self.graph, Graphs),
+            Operation(
+                "GET", "/graph", "Each topology as nodes and edges, and their places in a picture.", self.graph, Graphs
+            ),
             Operation(
                 "GET",
                 "/events",
@@ -100,7 +102,7 @@ class Api:
         return await self.view.status()
 
     async def graph(self, asked: Asked) -> Graphs:
-        return self.view.graphs()
+        return await self.view.graphs()
 
     async def stage(self, asked: Asked) -> StageDetail:
         return self.view.stage(*_named(asked), whole=asked.trusted)

@@ -3,19 +3,17 @@
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import FileResponse, JSONResponse, Response
-from starlette.routing import BaseRoute, Mount, Route
-from starlette.staticfiles import StaticFiles
+from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute, Route
 
 from engine.engine import Engine
-from engine.http import asyncapi, probes
+from engine.http import asyncapi, live, probes
 from engine.http.api import Api, api_routes
 from engine.http.auth import Keeper, KnownHosts
 from engine.http.events import Feed
@@ -24,8 +22,6 @@ from engine.http.problems import Problem, on_error, on_http_exception, on_proble
 from engine.http.view import View
 from topologies import Graph, Topology
 
-PAGE = Path(__file__).parent / "page"
-"""The live page's files: `index.html` is at `/`, what it needs below `/page/`."""
 GATES = {"/metrics": "metrics"}
 """Documents, and the features that they belong to."""
 Renderer = Callable[[Request], Response]
@@ -103,15 +99,11 @@ def _routes(
     for path, renderer in documents.items():
         if getattr(features, GATES.get(path, "api")):
             routes.append(Route(path, renderer, methods=["GET"]))
-    if features.page and (PAGE / "index.html").is_file():
-        routes += [Route("/", _page, methods=["GET"]), Mount("/page", StaticFiles(directory=PAGE))]
+    if features.page and features.api:
+        routes += live.routes()
     else:
         routes.append(Route("/", _contents(routes), methods=["GET"]))
     return routes
-
-
-async def _page(request: Request) -> Response:
-    return FileResponse(PAGE / "index.html")
 
 
 def _contents(routes: list[BaseRoute]) -> Callable[[Request], Any]:

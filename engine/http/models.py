@@ -115,7 +115,9 @@ class StageDetail:
 
 @dataclass(frozen=True, slots=True)
 class Graphs:
-    """Each topology drawn as data, in the form of `headrace graph --format json`."""
+    """Each topology drawn as data, in the form of `headrace graph --format json`, and in pixels how large the picture
+    is (`width`, `height`), where each node is in it (`x`, `y`, `width`, `height`), and each edge (`points`).
+    """
 
     topologies: tuple[dict[str, Any], ...]
 

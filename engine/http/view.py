@@ -1,12 +1,13 @@
 """What is shown of a running engine: its status, its graphs, one stage in detail."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
 from os import getcwd, path
 from time import monotonic, time
 from typing import Any
 
-from anyio import Lock
+from anyio import Lock, to_thread
 from anyio.lowlevel import checkpoint
 from pydantic import TypeAdapter
 
@@ -26,8 +27,9 @@ from engine.http.models import (
     WorkerView,
     stage_view,
 )
+from engine.http.picture import picture
 from engine.status import status_of
-from topologies import Stage, outline
+from topologies import Graph, Stage, outline
 
 FRESH = 0.1
 """Seconds for which a status is shown again instead of being made anew: asking fast must not slow the messages."""
@@ -47,6 +49,8 @@ class View:
         self._version = version("headrace")
         self._making = Lock()
         self._made: tuple[float, Status] | None = None
+        self._drawing = Lock()
+        self._graphs: Graphs | None = None
 
     async def status(self) -> Status:
         """How the engine and each of its stages are, at most `FRESH` seconds ago."""
@@ -87,9 +91,12 @@ class View:
         )
         return Status(time(), engine, tuple(graph.name for graph in self.engine.graphs), tuple(stages))
 
-    def graphs(self) -> Graphs:
-        """Each topology as data."""
-        return Graphs(tuple(outline(graph).as_json() for graph in self.engine.graphs))
+    async def graphs(self) -> Graphs:
+        """Each topology as data, with the places that a picture of it has. Made once, in a thread: it takes a while."""
+        async with self._drawing:
+            if self._graphs is None:
+                self._graphs = Graphs(tuple(await to_thread.run_sync(_pictures, self.engine.graphs)))
+            return self._graphs
 
     def stage(self, topology: str, name: str, whole: bool) -> StageDetail:
         """One stage; with the words of its errors only if `whole`. Raises `UnknownStage`."""
@@ -110,6 +117,10 @@ class View:
             supervisor=_supervisor(running),
             errors=_errors(running, whole),
         )
+
+
+def _pictures(graphs: Sequence[Graph]) -> list[dict[str, Any]]:
+    return [picture(outline(graph)) for graph in graphs]
 
 
 def _supervisor(running: Running) -> SupervisorView:

@@ -1,4 +1,4 @@
-"""A user's folder, and the command as a process that serves; both are those of the command's own tests."""
+"""A user's folder, and the command as a process that serves, as in the command's own tests; and a browser."""
 
 import json
 import shlex
@@ -9,6 +9,7 @@ import pytest
 
 from tests.engine.cli.conftest import Write, process, write
 from tests.engine.cli.test_run import Running, start
+from tests.engine.http.browsing import browser
 
 APP = """
     from tests.engine.http.served import Mill
@@ -17,7 +18,7 @@ APP = """
     memory, topology = mill.memory, mill.topology
     """
 Serve = Callable[..., tuple[str, Running]]
-__all__ = ["APP", "Serve", "process", "start", "write"]
+__all__ = ["APP", "Serve", "browser", "process", "start", "write"]
 
 
 def url_of(running: Running) -> str:

@@ -33,7 +33,10 @@ async def test_the_graph_is_that_of_the_command() -> None:
     async with milling() as (_, _, client):
         (graph,) = (await client.get("/api/v1/graph")).json()["topologies"]
     assert graph["name"] == "mill"
-    assert {"start": "stage:grind", "end": "stage:to:flour", "kind": "flow"} in graph["edges"]
+    places = {each["id"]: each["x"] + each["width"] for each in graph["stages"]}
+    (edge,) = [each for each in graph["edges"] if each["end"] == "stage:to:flour"]
+    assert (edge["start"], edge["kind"]) == ("stage:grind", "flow")
+    assert edge["points"][0][0] == places["stage:grind"]  # it begins where its stage ends
 
 
 async def test_a_stage_tells_its_settings_its_place_its_supervisor_and_its_errors() -> None:
