@@ -133,10 +133,10 @@ class Engines:
             self._keeping.cancel()
             self._keeping = None
 
-    def told(self) -> Counter[str]:
-        """What the engines have counted themselves, all together."""
+    def told(self, slots: str = "*") -> Counter[str]:
+        """What the engines of these slots have counted themselves, all together."""
         total: Counter[str] = Counter(dict.fromkeys(COUNTERS, 0))
-        for path in self._folder.glob("witness-*"):
+        for path in self._folder.glob(f"witness-{slots}"):
             total.update(told(path))
         return total
 

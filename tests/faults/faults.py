@@ -149,8 +149,8 @@ async def two_signals(scene: Scene) -> None:
 
 
 @fault(
-    "two more engines join and leave all the time, by SIGTERM and kill -9",
-    wanted={"joins": 6, "leaves": 6},
+    "two more engines join and leave all the time, by SIGTERM and by kill -9, and twice the first leaves them alone",
+    wanted={"joins": 6, "leaves": 6, "restarts": 2, "handled by others": 1},
     seconds=20,
     several=True,
 )
@@ -158,16 +158,22 @@ async def rebalances(scene: Scene) -> None:
     """Every other time the one that leaves is killed."""
     for number, share in enumerate(moments(scene, 6)):
         await scene.until(share)
-        await joined_and_left(scene, 1 + number % 2, killed=number % 4 > 1)
+        await joined_and_left(scene, 1 + number % 2, killed=number % 4 > 1, alone=number in (1, 4))
     await scene.well()
     await scene.growing()
 
 
-async def joined_and_left(scene: Scene, slot: int, *, killed: bool) -> None:
-    """One more engine, for a second or two; meanwhile the one before it may leave too."""
+async def joined_and_left(scene: Scene, slot: int, *, killed: bool, alone: bool = False) -> None:
+    """One more engine, for a second or two; meanwhile the first may be drained and started again."""
+    log = scene.engines.log_path(slot)
+    before = log.stat().st_size if log.exists() else 0
     scene.engines.start(slot)
+    await scene.happened(lambda: log.stat().st_size > before)
     scene.made["joins"] += 1
     await asyncio.sleep(scene.chance.uniform(1, 2))
+    if alone:
+        await scene.engines.stop()
+        await asyncio.sleep(1)
     if killed:
         scene.engines.kill(slot)
     else:

@@ -224,6 +224,7 @@ def _logged(engines: Engines) -> Counter[str]:
     log = engines.logged()
     told = engines.told()
     told.pop("tasks", None)
+    told["handled by others"] = engines.told("[1-9]")["handled"]
     told["reconnects"] = log.count("next try in") + log.count("Unable connect to")  # the latter is aiokafka's word
     told["crashed workers"] = len(re.findall(r"carry/\d+ crashed, restarted", log))
     told["crashed stages"] = log.count("carry crashed, restarted")
