@@ -20,7 +20,7 @@ def text(value: object, what: str) -> str | bytes:
 
 def headers(given: Headers) -> dict[str, str | bytes]:
     """Headers as they arrive, in a dict of their own; TypeError or ValueError where no wire could carry them."""
-    if not isinstance(given, Mapping):
+    if type(given) is not dict and not isinstance(given, Mapping):
         raise TypeError(f"the headers are {type(given).__name__}: expected a mapping of names to str or bytes")
     for name, value in given.items():
         if type(name) is not str or type(value) is not str or not value.isascii():

@@ -5,7 +5,7 @@ from time import time
 
 from anyio.lowlevel import checkpoint
 
-from actors import BrokerUnavailable, Message, PublishError
+from actors import BrokerUnavailable, Headers, Message, PublishError
 from engine.brokers import wire
 from engine.brokers.endpoint import INBOX
 from engine.memory.log import Group, Stored
@@ -143,13 +143,18 @@ class MemorySink:
         now, most = time(), self._topics.max_bytes
         parts: dict[str, list[Stored]] = {}
         failures: dict[int, Exception] = {}
+        given: Headers | None = None
+        kept: dict[str, str | bytes] | None = None
         for index, message in enumerate(run):
             raw = message.raw
             stored = _new(Stored)
             try:
                 stored.raw = raw if type(raw) is bytes and len(raw) <= most else _body(raw, most)
                 stored.key = None if message.key is None else wire.text(message.key, "the key")
-                stored.headers = wire.headers(message.headers) if message.headers else None
+                if message.headers is not given:  # what messages of a run share, what is stored shares too
+                    kept = wire.headers(message.headers) if message.headers else None
+                    given = message.headers
+                stored.headers = kept
             except (TypeError, ValueError) as error:
                 failures[index] = error
                 continue

@@ -1,77 +1,86 @@
-"""Spans on their way to a collector: `Bounded` keeps a dead or slow one from being felt."""
+"""Spans on their way to a collector: `Outbound` keeps a dead or slow one from being felt."""
 
-from collections.abc import Sequence
+from collections import deque
 from logging import getLogger
-from threading import Lock
+from threading import Event, Lock, Thread
 from time import monotonic
 
-from opentelemetry.context import Context
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, set_value
 from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
-from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
+from opentelemetry.sdk.trace.export import SpanExporter
 
 logger = getLogger("headrace")
 TELL_EVERY = 60.0
 """Seconds between two lines about spans that were dropped."""
 
 
-class _Telling(SpanExporter):
-    """Tells how many spans an exporter is through with, whatever came of them."""
+class Outbound(SpanProcessor):
+    """Exports spans from a thread of its own, up to `batch` at once, every `delay` seconds or when a batch is full.
 
-    def __init__(self, exporter: SpanExporter) -> None:
-        self.exporter = exporter
-        self.through = 0
-
-    def export(self, spans: Sequence[ReadableSpan]) -> SpanExportResult:
-        try:
-            return self.exporter.export(spans)
-        finally:
-            self.through += len(spans)
-
-    def shutdown(self) -> None:
-        self.exporter.shutdown()
-
-    def force_flush(self, timeout_millis: int = 30_000) -> bool:
-        return self.exporter.force_flush(timeout_millis)
-
-
-class Bounded(SpanProcessor):
-    """The SDK's batch processor behind a bound: at most `room` spans wait or are on their way, and more are dropped.
-
-    The SDK's own bound drops too, and writes a line of the log for every span, which costs more than the span.
+    At most `room` spans wait; more are dropped, and counted. Ending a span takes an append, whatever the exporter does:
+    the SDK's own batch processor asks for the process's number each time, and logs a line for every span that it drops.
     """
 
-    def __init__(self, exporter: SpanExporter, room: int) -> None:
+    def __init__(self, exporter: SpanExporter, room: int = 2048, batch: int = 512, delay: float = 5.0) -> None:
+        self.exporter = exporter
         self.room = room
         self.dropped = 0
-        self._exporter = _Telling(exporter)
-        self._batches = BatchSpanProcessor(self._exporter, max_queue_size=room)
-        self._taken = 0
+        self._batch = min(batch, room)
+        self._delay = delay
+        self._waiting: deque[ReadableSpan] = deque()
+        self._news = Event()
+        self._exporting = Lock()
+        self._ended = False
         self._told = -TELL_EVERY
-        self._taking = Lock()
+        self._thread = Thread(target=self._run, name="headrace-spans", daemon=True)
+        self._thread.start()
 
     def on_start(self, span: Span, parent_context: Context | None = None) -> None:
         """Nothing: a span goes when it has ended."""
 
     def on_end(self, span: ReadableSpan) -> None:
-        """Have it exported if it is sampled and there is room; never waits."""
-        if span.context is None or not span.context.trace_flags.sampled:
+        """Have it exported if there is room; never waits."""
+        waiting = self._waiting
+        if len(waiting) < self.room:
+            waiting.append(span)
+            if len(waiting) == self._batch:
+                self._news.set()
             return
-        with self._taking:  # spans end in handlers' threads too
-            full = self._taken - self._exporter.through >= self.room
-            if full:
-                self.dropped += 1
-            else:
-                self._taken += 1
-        if not full:
-            self._batches.on_end(span)
-        elif monotonic() - self._told > TELL_EVERY:
+        self.dropped += 1
+        if monotonic() - self._told > TELL_EVERY:
             self._told = monotonic()
             logger.warning("%d spans dropped so far: the collector does not take them fast enough", self.dropped)
 
+    def _run(self) -> None:
+        attach(set_value(_SUPPRESS_INSTRUMENTATION_KEY, True))  # what the exporter's client does is not traced again
+        while not self._ended:
+            self._news.wait(self._delay)
+            self._news.clear()
+            self._export()
+
+    def _export(self) -> None:
+        """Export what waits now, and what comes meanwhile as long as that fills a batch."""
+        with self._exporting:
+            while self._waiting:
+                taken = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
+                spans = [span for span in taken if span.context is not None and span.context.trace_flags.sampled]
+                try:
+                    if spans:
+                        self.exporter.export(spans)
+                except Exception:
+                    logger.exception("%d spans are lost: the exporter failed", len(spans))
+                if len(self._waiting) < self._batch and not self._ended:
+                    return
+
     def shutdown(self) -> None:
         """Export what waits, and end; how long that may take is the exporter's to say."""
-        self._batches.shutdown()  # type: ignore[no-untyped-call]
+        self._ended = True
+        self._news.set()
+        self._thread.join()
+        self._export()
+        self.exporter.shutdown()
 
     def force_flush(self, timeout_millis: int = 30_000) -> bool:
         """Export what waits."""
-        return self._batches.force_flush(timeout_millis)
+        self._export()
+        return True

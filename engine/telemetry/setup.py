@@ -24,6 +24,8 @@ FLUSH = 5.0
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 BY_PROTOCOL = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
+BATCHES = {"MAX_QUEUE_SIZE": 2048, "MAX_EXPORT_BATCH_SIZE": 512, "SCHEDULE_DELAY": 5000}
+"""The variables for how spans are exported, and what OpenTelemetry has where they say nothing."""
 REMEDY = "pip install 'headrace[otlp]'"
 
 
@@ -92,18 +94,15 @@ def _provider(service: str, exporters: "list[SpanExporter]") -> "TracerProvider"
     from opentelemetry.sdk.resources import Resource
     from opentelemetry.sdk.trace import TracerProvider
 
-    from engine.telemetry.export import Bounded
+    from engine.telemetry.export import Outbound
     from engine.telemetry.spans import limits
 
     named = "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "") or os.environ.get("OTEL_SERVICE_NAME")
     resource = Resource.create(None if named else {"service.name": service})
     provider = TracerProvider(_sampler(), resource, shutdown_on_exit=False, span_limits=limits())
-    room = max(
-        int(os.environ.get("OTEL_BSP_MAX_QUEUE_SIZE") or 2048),
-        int(os.environ.get("OTEL_BSP_MAX_EXPORT_BATCH_SIZE") or 512),
-    )
+    room, batch, delay = (int(float(os.environ.get(f"OTEL_BSP_{name}") or usual)) for name, usual in BATCHES.items())
     for exporter in exporters:
-        provider.add_span_processor(Bounded(exporter, room))
+        provider.add_span_processor(Outbound(exporter, max(room, batch), batch, delay / 1000))
     trace.set_tracer_provider(provider)
     return provider
 

@@ -8,6 +8,8 @@ the exporter in its thread, or a handler that adds something. Any other provider
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from random import getrandbits
 from threading import Lock
 from time import time_ns
 from typing import Any, Protocol
@@ -17,6 +19,7 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span as SdkSpan
 from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, Tracer
 
@@ -136,8 +139,9 @@ class Lazily:
         self._kit = Kit(tracer, scope)
         self._on_start = self._kit.processor.on_start
         ids = provider.id_generator
-        self.trace_id: Callable[[], int] = ids.generate_trace_id
-        self._span_id: Callable[[], int] = ids.generate_span_id
+        random = type(ids) is RandomIdGenerator  # which draws again where a draw gives nothing but zeros
+        self.trace_id: Callable[[], int] = partial(getrandbits, 128) if random else ids.generate_trace_id
+        self._span_id: Callable[[], int] = partial(getrandbits, 64) if random else ids.generate_span_id
         self._of_root = TraceFlags(SAMPLED | (RANDOM if ids.is_trace_id_random() else 0))
         self._of_child = TraceFlags(SAMPLED), TraceFlags(SAMPLED | RANDOM)
         self._bound, self._follows = rule.bound, rule.follows

@@ -121,7 +121,7 @@ class Carrier:
         headers: dict[str, Any] = dict(message.headers) if message.headers else {}
         own = span.get_span_context()
         if self.w3c and len(parent) <= 1 and not own.trace_state:
-            headers[TRACEPARENT] = f"00-{own.trace_id:032x}-{own.span_id:016x}-{own.trace_flags:02x}"
+            headers[TRACEPARENT] = "00-%032x-%016x-%02x" % (own.trace_id, own.span_id, own.trace_flags)  # noqa: UP031 - faster
             headers.pop("tracestate", None)
         else:
             for field in self.fields:
