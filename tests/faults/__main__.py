@@ -17,6 +17,7 @@ from rich.table import Table
 
 from tests.faults.engines import HEADRACE
 from tests.faults.faults import FAULTS, Fault
+from tests.faults.oracle import Verdict
 from tests.faults.peer import FAULTS as PEER_FAULTS
 from tests.faults.peer import MESSAGES as PEER_MESSAGES
 from tests.faults.peer import SETTINGS, peers
@@ -43,7 +44,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with Site() as site:
                 asyncio.run(_matrix(site, options, results))
     except KeyboardInterrupt:
-        console.print("ended by a signal; nothing is written", style="yellow")
+        console.print("ended by a signal; no page is written", style="yellow")
+        if options.json:
+            print(json.dumps([asdict(result) for result in results], indent=1))
         return 130
     except (Missing, ServerFailed) as failure:
         console.print(str(failure), style="red", markup=False)
@@ -101,7 +104,14 @@ async def _one(site: Site, broker: str, fault: Fault, seed: int, messages: int, 
                 live.update(_bar(f"{broker} × {fault.name}, seed {seed}", progress), refresh=True)
 
         command = peers()[peer] if peer else HEADRACE
-        return await run(site, broker, fault, seed, messages, command=command, peer=peer, show=show)
+        try:
+            return await run(site, broker, fault, seed, messages, command=command, peer=peer, show=show)
+        except Missing:
+            raise
+        except Exception as error:  # one run must not take the results of the others with it
+            verdict = Verdict(owed=0, arrived=0, dead=0)
+            problems = [f"no proof: {error!r}"]
+            return Result(broker, fault.name, seed, messages, 0, True, verdict, {}, 0, None, 0, problems, peer=peer)
 
 
 def _bar(what: str, progress: Progress) -> Table:
