@@ -13,7 +13,7 @@ import pytest
 from tests.faults.engines import ROOT
 from tests.faults.run import PLACES
 
-pytestmark = pytest.mark.timeout(180)
+pytestmark = pytest.mark.timeout(300)
 
 
 def matrix(broker: str, *faults: str) -> list[dict]:
@@ -29,7 +29,7 @@ def matrix(broker: str, *faults: str) -> list[dict]:
         "--seconds=4",
         "--json",
     ]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=170, check=False)
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=290, check=False)
     assert done.stdout, done.stderr
     results: list[dict] = json.loads(done.stdout)
     assert (done.returncode == 0) == (not any(result["problems"] for result in results))
