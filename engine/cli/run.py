@@ -20,6 +20,7 @@ from engine.collector import set_for_streams
 from engine.engine import Engine
 from engine.settings import read
 from engine.telemetry import logs
+from engine.telemetry.meters import metering
 from engine.telemetry.setup import telemetry
 
 logger = logging.getLogger("headrace")
@@ -92,14 +93,16 @@ def run(
     if token is not None:
         logger.warning("--token can be read in the list of processes; set HEADRACE_TOKEN instead")
     graphs = load_graphs(targets, app_dir)
-    engine = Engine(*graphs, drain=settings.drain, stalled_after=settings.stalled_after)
     service = "+".join(graph.name for graph in graphs)
-    site: AbstractAsyncContextManager[None] = nullcontext()
-    if settings.http is not None:
-        from engine.http.site import site_of  # with it comes the server: only for those who want it
+    scraped = settings.http is not None and settings.http_metrics
+    with telemetry(service), metering(service, scraped) as meters:
+        provider = meters.provider
+        engine = Engine(*graphs, drain=settings.drain, stalled_after=settings.stalled_after, meter_provider=provider)
+        site: AbstractAsyncContextManager[None] = nullcontext()
+        if settings.http is not None:
+            from engine.http.site import site_of  # with it comes the server: only for those who want it
 
-        site = site_of(engine, settings)
-    with telemetry(service):
+            site = site_of(engine, settings, meters.scrape)
         set_for_streams()
         return anyio.run(_until_drained, engine, site, settings.burst, settings.require_healthy)
 

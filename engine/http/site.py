@@ -9,20 +9,22 @@ from starlette.applications import Starlette
 
 from engine.engine import Engine
 from engine.http.app import FEATURES, Features, http_app
+from engine.http.metrics import metrics
 from engine.http.server import Address, Connections, address_of, listen, serving, urls
 from engine.settings import Settings
+from engine.telemetry.scrape import Scrape
 
 logger = getLogger("headrace")
 
 
-def site_of(engine: Engine, settings: Settings) -> AbstractAsyncContextManager[None]:
+def site_of(engine: Engine, settings: Settings, scrape: Scrape | None = None) -> AbstractAsyncContextManager[None]:
     """Listen where the settings say, now; serve while the block runs. Raises `AddressError`."""
     assert settings.http is not None
     address = address_of(settings.http)
-    return _served(_app(engine, settings, address), address, settings.token is not None, listen(address))
+    return _served(_app(engine, settings, address, scrape), address, settings.token is not None, listen(address))
 
 
-def _app(engine: Engine, settings: Settings, address: Address) -> Starlette:
+def _app(engine: Engine, settings: Settings, address: Address, scrape: Scrape | None) -> Starlette:
     hosts = {name.strip() for name in settings.http_hosts.split(",") if name.strip()} | {address.host}
     return http_app(
         engine,
@@ -30,6 +32,7 @@ def _app(engine: Engine, settings: Settings, address: Address) -> Starlette:
         guard_reading=settings.http_guard_reading,
         features=Features(**{name: getattr(settings, f"http_{name}") for name in FEATURES}),
         hosts=hosts,
+        documents={} if scrape is None else {"/metrics": metrics(scrape)},
     )
 
 

@@ -218,7 +218,7 @@ def _sent(stage: Measured) -> Iterator[tuple[float, Attributes]]:
 
 
 def _exceptions(stage: Measured) -> Iterator[tuple[float, Attributes]]:
-    for kind, count in stage.running.counts.exceptions.items():
+    for kind, count in list(stage.running.counts.exceptions.items()):  # read in a thread of the reader's
         yield count, {"error.type": kind, **stage.attributes}
 
 

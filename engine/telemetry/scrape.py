@@ -15,10 +15,7 @@ class Scrape:
     registry: CollectorRegistry
 
     def text(self, accept: str = "") -> tuple[bytes, str]:
-        """Everything that is measured now, and its content type: OpenMetrics where `accept` asks for that.
-
-        Reads all gauges of the engine: call it in the thread of its event loop.
-        """
+        """Everything that is measured now, and its content type: OpenMetrics where `accept` asks for that."""
         encode, content_type = choose_encoder(accept)
         return encode(self.registry), content_type
 

@@ -7,6 +7,7 @@ from threading import Thread
 from types import TracebackType
 from typing import Any, Self
 
+from opentelemetry.proto.collector.metrics.v1.metrics_service_pb2 import ExportMetricsServiceRequest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
@@ -34,10 +35,12 @@ class Received:
 
 
 class Receiver:
-    """Takes OTLP over HTTP, and keeps the spans."""
+    """Takes OTLP over HTTP, and keeps the spans, and of each metric the last figures that came."""
 
     def __init__(self) -> None:
         self.spans: list[Received] = []
+        self.metrics: dict[str, Any] = {}
+        """OTLP's own record of each metric, by name."""
         self._server = ThreadingHTTPServer((LOOPBACK, 0), self._handler())
         self._thread = Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True)
 
@@ -60,7 +63,10 @@ class Receiver:
                 body = self.rfile.read(int(self.headers["Content-Length"]))
                 if self.headers.get("Content-Encoding") == "gzip":
                     body = gzip.decompress(body)
-                receiver._keep(ExportTraceServiceRequest.FromString(body))
+                if self.path.endswith("/metrics"):
+                    receiver._keep_metrics(ExportMetricsServiceRequest.FromString(body))
+                else:
+                    receiver._keep(ExportTraceServiceRequest.FromString(body))
                 self.send_response(200)
                 self.send_header("Content-Type", "application/x-protobuf")
                 self.send_header("Content-Length", "0")
@@ -75,6 +81,11 @@ class Receiver:
             resource = _plain(group.resource.attributes)
             for scope in group.scope_spans:
                 self.spans += [Received(span, resource) for span in scope.spans]
+
+    def _keep_metrics(self, request: ExportMetricsServiceRequest) -> None:
+        for group in request.resource_metrics:
+            for scope in group.scope_metrics:
+                self.metrics |= {metric.name: metric for metric in scope.metrics}
 
 
 class Collector(Server):
