@@ -16,12 +16,20 @@ from rich.text import Text
 
 from actors import DEAD_LETTER_PREFIX, Message
 from engine.cli.exits import Code, CommandError
+from engine.cli.letters import is_engine, listed, redriven, whole
 from engine.cli.load import load
-from engine.cli.options import AppDir, Json, Target
+from engine.cli.options import AppDir, Json
+from engine.cli.remote import Token
 from engine.deadletters import Grave, Letter, Redriven, graves, letters, redrive
 from engine.telemetry import logs
 
 app = typer.Typer(name="dead", help="List, show and redrive dead letters.", no_args_is_help=True)
+Dead = Annotated[
+    str,
+    typer.Argument(
+        help="`module:topology` or `path/to/file.py:topology`; or the URL of an engine that runs it.", metavar="TARGET"
+    ),
+]
 Source = Annotated[
     str | None,
     typer.Argument(help="The source whose dead letters are meant; all sources unless given.", metavar="[SOURCE]"),
@@ -35,22 +43,30 @@ Reason = Annotated[
 
 @app.command("list")
 def list_(
-    target: Target, source: Source = None, limit: Limit = 100, app_dir: AppDir = Path(), json_: Json = False
+    target: Dead,
+    source: Source = None,
+    limit: Limit = 100,
+    app_dir: AppDir = Path(),
+    token: Token = None,
+    json_: Json = False,
 ) -> int:
     """List dead letters, the oldest first: where from, when, how often tried, and why they are dead."""
-    found = _read(target, source, limit, app_dir)
+    found = (
+        listed(target, token, source, limit)
+        if is_engine(target)
+        else [_shown(letter) for letter in _read(target, source, limit, app_dir)]
+    )
     if json_:
-        print(json.dumps([asdict(letter) for letter in found], indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return Code.DONE
     table = Table(box=None, padding=(0, 2, 0, 0))
     for column in ("lies in", "position", "key", "last failure", "tries", "stage", "reason"):
         table.add_column(column, style="dim" if column == "last failure" else "", overflow="fold")
     for letter in found:
-        position = str(letter.id or "") if letter.offset is None else str(letter.offset)
-        tries = str(letter.attempts)
-        why = Text(_plain(f"{letter.error_type}: {letter.reason}"), style="red")
-        known = letter.grave, position, letter.key or "", letter.last_failure[:19], tries, letter.stage
-        table.add_row(*(Text(_plain(each)) for each in known), why)
+        position = letter["id"] or "" if letter["position"] is None else letter["position"]
+        why = Text(_plain(f"{letter['error_type']}: {letter['reason']}"), style="red")
+        known = letter["grave"], position, letter["key"] or "", letter["last_failure"][:19], str(letter["attempts"])
+        table.add_row(*(Text(_plain(each)) for each in (*known, letter["stage"])), why)
     console = Console()
     console.print(table if found else "no dead letters")
     return Code.DONE
@@ -58,39 +74,47 @@ def list_(
 
 @app.command()
 def show(
-    target: Target,
+    target: Dead,
     position: Annotated[str, typer.Argument(help="The position or the id of a letter, as `list` prints it.")],
     source: Annotated[
         str | None, typer.Option(envvar="HEADRACE_DEAD_SOURCE", help="The source whose dead letters are meant.")
     ] = None,
     limit: Limit = 10_000,
     app_dir: AppDir = Path(),
+    token: Token = None,
     json_: Json = False,
 ) -> int:
     """Show one dead letter whole: body, headers and traceback."""
-    found = [each for each in _read(target, source, limit, app_dir) if position in (str(each.offset), each.id)]
+    if is_engine(target):
+        found = [whole(target, token, position, source, limit)]
+    else:
+        there = [_shown(letter) for letter in _read(target, source, limit, app_dir)]
+        found = [each for each in there if position in (each["position"], each["id"])]
     if not found:
         raise CommandError(f"{position}: no dead letter has that position or id", "see `headrace dead list`")
     if json_:
-        print(json.dumps([asdict(letter) for letter in found], indent=2, ensure_ascii=False))
+        print(json.dumps(found, indent=2, ensure_ascii=False))
         return Code.DONE
     console = Console()
     for letter in found:
-        for name, value in asdict(letter).items():
+        for name, value in letter.items():
             console.print(Text.assemble((f"{name.replace('_', ' '):14}", "dim"), _plain(str(value).rstrip())))
     return Code.DONE
 
 
 @app.command("redrive")
 def redrive_(
-    target: Target,
+    target: Dead,
     source: Source = None,
     reason: Reason = None,
     limit: Limit = 1_000_000,
     app_dir: AppDir = Path(),
+    token: Token = None,
     json_: Json = False,
 ) -> int:
     """Put dead letters back where they came from; those that are refused stay, and make the exit code 1."""
+    if is_engine(target):
+        return redriven(target, token, source, reason, limit, json_)
     meant = _graves(target, source, app_dir)
     results = anyio.run(_redrive, meant, limit, _matching(reason))
     if json_:
@@ -101,6 +125,13 @@ def redrive_(
             for why in each.why:
                 print(f"  {_plain(why)}")
     return Code.FAILED if any(each.refused for each in results.values()) else Code.DONE
+
+
+def _shown(letter: Letter) -> dict[str, Any]:
+    """A letter as the API has it too: with its position as text."""
+    told = asdict(letter)
+    position = told.pop("offset")
+    return {"grave": told.pop("grave"), "position": None if position is None else str(position), **told}
 
 
 def _graves(target: str, source: str | None, app_dir: Path) -> list[Grave]:

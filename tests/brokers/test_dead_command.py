@@ -92,7 +92,7 @@ def test_dead_letters_are_listed_shown_and_put_back(shell: Shell) -> None:
     assert {letter["origin"] for letter in found} == {source}
     assert json.loads(found[0]["body"])["customer"] == "ann"
     shown = shell.run(
-        "dead", "show", "orders.py", str(found[0]["id"] if found[0]["offset"] is None else found[0]["offset"])
+        "dead", "show", "orders.py", found[0]["id"] if found[0]["position"] is None else found[0]["position"]
     )
     assert "ValueError" in shown
 

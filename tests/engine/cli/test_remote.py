@@ -31,6 +31,8 @@ memory, topology = Memory(capacity=100_000), Topology("shop")
 @topology.subscriber(memory.topic("orders"), max_workers=2)
 async def check(order: dict) -> dict:
     await anyio.sleep(0.01)
+    if order["number"] in (1, 2):
+        raise ValueError("no such order: \x1b[31m")
     return order
 
 
@@ -114,6 +116,20 @@ def test_a_tap_shows_messages_and_lets_none_of_them_steer_the_terminal(steered: 
     samples = [json.loads(line) for line in steered("tap", "check", "--count", "2", "--json").out.splitlines()]
     assert [sample["way"] for sample in samples] == ["in", "out"]
     assert "red" in json.loads(samples[0]["body"])["text"]
+
+
+def test_dead_letters_of_an_engine_are_listed_shown_and_put_back(steered: Command, engine: str) -> None:
+    listed = steered("dead", "list", engine)
+    assert "\\x1b[31m" in listed.out
+    assert "\x1b" not in listed.out
+    letters = json.loads(steered("dead", "list", engine, "orders", "--json").out)
+    assert {letter["error_type"] for letter in letters} == {"ValueError"}
+    shown = steered("dead", "show", engine, letters[0]["position"])
+    assert "Traceback" in shown.out
+    assert_refused(steered("dead", "show", engine, "nowhere"), 1, "no dead letter there")
+    refused = steered("dead", "redrive", engine)
+    assert refused.code in (Code.DONE, Code.FAILED)
+    assert_refused(steered("dead", "list", engine, "--token", "wrong-token"), 1, "not the engine's")
 
 
 @pytest.mark.parametrize(
