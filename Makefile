@@ -16,7 +16,7 @@ say = @printf '==> %s\n'
 
 .PHONY: help
 help: ## List these targets
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 .PHONY: venv
 venv: .venv/.dev ## Make .venv with the project, its tests' tools and its checkers
@@ -51,8 +51,14 @@ demo: .venv/.run ## Run the example that shows the engine at work
 
 # As a module: the folder of a script comes first on the path, where benchmarks/engine.py would pass for the engine.
 .PHONY: bench
-bench: .venv/.run ## Measure the engine
-	@$(py) -m benchmarks.engine $(ARGS)
+bench: .venv/.peer ## Measure it beside loops by hand and FastStream, on real servers (an hour; ARGS="--save" keeps it)
+	@$(py) -m tests.servers.install
+	@$(py) -m benchmarks $(ARGS)
+
+.PHONY: bench-quick
+bench-quick: .venv/.peer ## Measure a selection in two minutes, beside the stored figures
+	@$(py) -m tests.servers.install
+	@$(py) -m benchmarks --quick $(ARGS)
 
 .PHONY: faults
 faults: venv ## Break everything on every broker, and write down what became of it (about an hour)
@@ -69,8 +75,8 @@ clean: ## Remove .venv, caches and built files
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis build dist
 	find . -name .git -prune -o -type d -name __pycache__ -exec rm -rf {} +
 
-# Two marks say what .venv holds: .run the project and what it needs to run, .dev its tools too. The tools come with
-# the rest, so .dev makes both. A changed pyproject.toml makes both stale.
+# Three marks say what .venv holds: .run the project and what it needs to run, .dev its tools too, .peer also what
+# benchmarks compare with. The tools come with the rest, so .dev makes .run too. A changed pyproject.toml makes all stale.
 
 .venv/.run: pyproject.toml | .venv/bin/python
 	$(say) 'Installing headrace into .venv'
@@ -81,6 +87,11 @@ clean: ## Remove .venv, caches and built files
 	$(say) 'Installing headrace with its development tools into .venv (the first time takes a minute)'
 	@$(pip) install --editable '.[dev]'
 	@touch .venv/.run $@
+
+.venv/.peer: pyproject.toml .venv/.dev
+	$(say) 'Installing what benchmarks compare with into .venv'
+	@$(pip) install --editable '.[peer]'
+	@touch $@
 
 .venv/bin/python:
 	@for python in "$(PYTHON)" python3 python3.14 python3.13 python3.12 python3.11 python; do \

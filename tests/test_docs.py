@@ -31,9 +31,12 @@ PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 NOT_RUN = {
     "make demo": "tests/test_examples.py runs what it runs",
     "make test": "these very tests",
-    ".venv/bin/python -m benchmarks.engine --rounds 5": "the same",
+    ".venv/bin/python -m benchmarks.engine --rounds 5": "takes minutes; it measures, and nothing of it can fail",
     ".venv/bin/python -m benchmarks.engine --rounds 1 --flat 5000000": "the same",
-    "make bench": "takes minutes; it measures, and nothing of it can fail",
+    "make bench": "takes an hour; tests/benchmarks/ runs the same with a few hundred messages",
+    "make bench-quick": "the same, in minutes",
+    ".venv/bin/python -m benchmarks --broker kafka --work bridge,io --contender naive,headrace": "the same",
+    ".venv/bin/python -m benchmarks --broker redis --save": "the same, and writes",
     "pip install .": "the tests run where that has been done",
     "pip install 'headrace[otlp]'": "the same",
 }

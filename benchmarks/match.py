@@ -1,0 +1,85 @@
+"""One broker's match: every work, its contenders in turn, and the latency of those who came through."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from benchmarks.contenders import CONTENDERS, Contender, works_of
+from benchmarks.figures import Figure, figures
+from benchmarks.rounds import SPARE, Server, Told, latency, rounds
+from benchmarks.store import Table, conditions
+from benchmarks.work import Work
+
+LATENCY = "bridge"
+"""The work whose latency is measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How much is measured: rounds, seconds and messages of each contender in each, and whether latency is."""
+
+    rounds: int
+    seconds: float
+    messages: int
+    latency: bool
+
+    def but(self, **changed: Any) -> "Plan":
+        """The same with something else."""
+        return replace(self, **changed)
+
+
+def able(broker: str, work: Work, names: Sequence[str]) -> tuple[list[Contender], dict[str, str]]:
+    """Who can do a work, and why the others cannot."""
+    reasons = {name: CONTENDERS[name].cannot(broker, work) for name in names}
+    return [CONTENDERS[name] for name in names if not reasons[name]], {k: why for k, why in reasons.items() if why}
+
+
+def steps(plan: Plan, broker: str, works: list[str], names: Sequence[str]) -> int:
+    """How many times a contender will run."""
+    total = 0
+    for work in works_of(broker, works):
+        count = len(able(broker, work, names)[0])
+        total += count * (plan.rounds + (plan.latency and work.name == LATENCY))
+    return total
+
+
+async def play(
+    plan: Plan,
+    server: Server,
+    works: list[str],
+    names: Sequence[str],
+    command: str,
+    versions: dict[str, str],
+    told: Told,
+) -> list[Table]:
+    """All works on one server."""
+    found = []
+    for work in works_of(server.broker, works):
+        contenders, left_out = able(server.broker, work, names)
+        measured = await rounds(server, work, contenders, plan.rounds, plan.seconds, plan.messages, told)
+        kept = figures(measured)
+        if plan.latency and work.name == LATENCY:
+            for figure in kept:
+                told(f"{server.broker} latency: {figure.contender}")
+                if figure.honest:
+                    await _add_latency(server, work, figure, plan.seconds)
+                told("")
+        under = dict(versions)
+        for each in measured:
+            under |= each.versions
+        found.append(
+            Table(
+                broker=server.broker,
+                work=work.name,
+                conditions=conditions(command, under),
+                figures=kept,
+                left_out=left_out,
+            )
+        )
+    return found
+
+
+async def _add_latency(server: Server, work: Work, figure: Figure, seconds: float) -> None:
+    contender, limit = CONTENDERS[figure.contender], 10 * seconds + SPARE
+    figure.half_load = await latency(server, work, contender, figure.rate / 2, seconds, limit)
+    figure.idle = await latency(server, work, contender, 0, seconds, limit)

@@ -1,0 +1,186 @@
+"""The contenders in turn, round by round: each on a source of its own with the same contents, counted at its target."""
+
+import uuid
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+from pydantic import BaseModel
+
+from benchmarks.contenders import IN_PROCESS, Contender
+from benchmarks.hands import Places, places
+from benchmarks.launch import ChildFailed, child
+from benchmarks.probe import WARM, Latency, Task
+from benchmarks.work import CUSTOMERS, Job, Outcome, Work, body, number_of
+
+LEAST = 50
+"""Messages that a contender gets at least."""
+SPARE = 30.0
+"""Seconds that a process may take beside its messages."""
+MOST_PACE = 5000.0
+"""Messages a second of a latency run, at most: what the probe itself sends and reads without being late."""
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """Where a broker is; `process` is its number, where it is on this machine."""
+
+    broker: str
+    url: str = ""
+    process: int | None = None
+
+
+class Measurement(BaseModel):
+    """One contender in one round. Rates are messages a second, costs seconds of CPU a message."""
+
+    broker: str
+    work: str
+    contender: str
+    round: int
+    messages: int
+    rate: float = 0.0
+    cpu: float = 0.0
+    server_cpu: float | None = None
+    memory: float = 0.0
+    lost: int = 0
+    twice: int = 0
+    disordered: int = 0
+    failure: str = ""
+    versions: dict[str, str] = {}
+
+
+@dataclass(frozen=True, slots=True)
+class Counted:
+    """What came of so many messages."""
+
+    lost: int
+    twice: int
+    disordered: int
+
+
+def count(expected: int, arrived: Iterable[Sequence[int]], keyed: bool) -> Counted:
+    """Count ids that are missing, that came again, and that came after a later one of the same customer."""
+    lost = twice = disordered = 0
+    for numbers in arrived:
+        times = Counter(numbers)
+        lost += expected - len(times)
+        twice += sum(times.values()) - len(times)
+        if keyed:
+            last: dict[int, int] = {}
+            for number in numbers:
+                customer = number % CUSTOMERS
+                disordered += number < last.get(customer, -1)
+                last[customer] = max(number, last.get(customer, -1))
+    return Counted(lost, twice, disordered)
+
+
+def size(contender: Contender, work: Work, seconds: float, most: int) -> int:
+    """How many messages a contender gets, so that it takes about so many seconds."""
+    return max(min(LEAST, most), min(most, int(contender.expected(work) * seconds)))
+
+
+@asynccontextmanager
+async def stage(server: Server, targets: int) -> AsyncIterator[tuple[Places, str, list[str]]]:
+    """A source and targets under names that nobody has had, removed at the end whatever comes."""
+    tag = f"bench-{uuid.uuid4().hex[:12]}"
+    source, made = f"{tag}-in", [f"{tag}-out-{number}" for number in range(targets)]
+    async with places(server.broker, server.url) as there:
+        try:
+            await there.make(source, made)
+            yield there, source, made
+        finally:
+            with anyio.CancelScope(shield=True), anyio.move_on_after(10):
+                await there.remove([source, *made])
+
+
+async def measure(
+    server: Server, work: Work, contender: Contender, turn: int, messages: int, limit: float
+) -> Measurement:
+    """One contender, once."""
+    found = Measurement(broker=server.broker, work=work.name, contender=contender.name, round=turn, messages=messages)
+    job = Job(
+        broker=server.broker,
+        url=server.url,
+        contender=contender.name,
+        work=work.name,
+        source="in",
+        targets=["out"],
+        count=messages,
+        server=server.process,
+    )
+    if server.broker == IN_PROCESS:
+        return await _timed(found, job, limit)
+    async with stage(server, work.targets) as (there, source, targets):
+        await there.put(source, (body(number) for number in range(messages)))
+        found = await _timed(found, job.model_copy(update={"source": source, "targets": targets}), limit)
+        if targets:
+            arrived = [[number_of(raw) for raw in await there.read(target)] for target in targets]
+            counted = count(messages, arrived, work.keyed)
+            found.lost, found.twice, found.disordered = counted.lost, counted.twice, counted.disordered
+    return found
+
+
+async def _timed(found: Measurement, job: Job, limit: float) -> Measurement:
+    async with child("benchmarks.child", job.model_dump_json()) as process:
+        try:
+            outcome = Outcome.model_validate_json(await process.result(limit))
+        except ChildFailed as failure:
+            return found.model_copy(update={"failure": str(failure)})
+    return found.model_copy(
+        update={
+            "rate": job.count / outcome.seconds,
+            "cpu": outcome.cpu / job.count,
+            "server_cpu": None if outcome.server_cpu is None else outcome.server_cpu / job.count,
+            "memory": outcome.memory,
+            "lost": outcome.lost,
+            "twice": outcome.twice,
+            "versions": outcome.versions,
+        }
+    )
+
+
+async def latency(
+    server: Server, work: Work, contender: Contender, pace: float, seconds: float, limit: float
+) -> Latency | None:
+    """How long messages take at a pace (at 0: one after the other); None where not all came in time."""
+    pace = min(pace, MOST_PACE)
+    messages = int(pace * seconds) if pace else 300
+    async with stage(server, 1) as (_, source, targets):
+        named = {"broker": server.broker, "url": server.url, "source": source}
+        total = messages + WARM
+        job = Job(**named, contender=contender.name, work=work.name, targets=targets, count=total)
+        task = Task(**named, target=targets[0], count=messages, pace=pace)
+        async with (
+            child("benchmarks.child", job.model_dump_json()) as working,
+            child("benchmarks.probe", task.model_dump_json()) as probing,
+        ):
+            try:
+                found = Latency.model_validate_json(await probing.result(limit))
+                await working.result(limit)
+            except ChildFailed:
+                return None
+    return found
+
+
+Told = Callable[[str], None]
+
+
+async def rounds(
+    server: Server, work: Work, contenders: Sequence[Contender], turns: int, seconds: float, most: int, told: Told
+) -> list[Measurement]:
+    """All contenders in turn, so many times. One that failed is not asked again."""
+    found: list[Measurement] = []
+    failed: set[str] = set()
+    for turn in range(turns):
+        for contender in contenders:
+            if contender.name not in failed:
+                told(f"{server.broker} {work.name}: {contender.name}")
+                messages = size(contender, work, seconds, most)
+                measured = await measure(server, work, contender, turn, messages, 10 * seconds + SPARE)
+                if measured.failure:
+                    failed.add(contender.name)
+                found.append(measured)
+            told("")
+    return found
