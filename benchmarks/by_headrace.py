@@ -1,7 +1,6 @@
 """The works as topologies of Headrace, by default and with one feature on."""
 
 from collections.abc import AsyncIterator
-from inspect import signature
 from typing import Any
 
 import anyio
@@ -20,11 +19,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 """What each setting gives the subscriber."""
 MEASURED = ("metrics", "all")
-
-
-def traceable() -> bool:
-    """Whether this version of the engine takes a tracer provider."""
-    return "tracer_provider" in signature(Engine).parameters
 
 
 async def run(job: Job, lap: Lap, setting: str) -> None:
@@ -83,7 +77,7 @@ def endpoints(job: Job) -> tuple[Any, list[Any]]:
             rabbit = RabbitMQ(job.url)
             return rabbit.queue(job.source), [rabbit.queue(name) for name in job.targets]
         case _:
-            kafka = Kafka(job.url)
+            kafka = Kafka(job.url.removeprefix("kafka://"))
             return kafka.topic(job.source, group=GROUP), [kafka.topic(name) for name in job.targets]
 
 
@@ -98,12 +92,13 @@ def providers(setting: str) -> dict[str, Any]:
         given["meter_provider"] = MeterProvider(metric_readers=[scrape().reader])
     if setting == "tracing":
         from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
         from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-        from opentelemetry.sdk.trace.sampling import ParentBasedTraceIdRatio
+        from opentelemetry.sdk.trace.sampling import ParentBased, TraceIdRatioBased
 
-        provider = TracerProvider(sampler=ParentBasedTraceIdRatio(0.01))
-        provider.add_span_processor(BatchSpanProcessor(InMemorySpanExporter()))
+        from engine.telemetry.export import Outbound
+
+        provider = TracerProvider(sampler=ParentBased(TraceIdRatioBased(0.01)), shutdown_on_exit=False)
+        provider.add_span_processor(Outbound(InMemorySpanExporter()))
         given["tracer_provider"] = provider
     return given
 

@@ -36,8 +36,8 @@ class Contender:
             return "it has no batches"
         if self.kind == "faststream":
             return self._faststream_cannot(broker, work)
-        if self.kind == "headrace" and self.setting:
-            return self._feature_cannot(work)
+        if self.kind == "headrace" and self.setting and work.name not in ("bridge", "io-100"):
+            return "features are measured on bridge and io-100"
         return ""
 
     def _faststream_cannot(self, broker: str, work: Work) -> str:
@@ -46,15 +46,6 @@ class Contender:
         if broker == "rabbitmq":
             return "it has no batches on RabbitMQ"
         return "it would be the same as one at a time" if work.wait else ""
-
-    def _feature_cannot(self, work: Work) -> str:
-        if work.name not in ("bridge", "io-100"):
-            return "features are measured on bridge and io-100"
-        if self.setting == "tracing":
-            from benchmarks.by_headrace import traceable
-
-            return "" if traceable() else "this version does not trace"
-        return ""
 
     def expected(self, work: Work) -> float:
         """About how many messages a second: it decides how many it gets, so that no run takes for ever."""
