@@ -54,10 +54,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.json:
         print(json.dumps([asdict(result) for result in results], indent=1))
     if options.write is not None:
-        if missing := sorted(_cells() - {(result.broker, result.fault) for result in results if not result.peer}):
+        missing = sorted(_cells() - {(result.broker, result.fault) for result in results if not result.peer})
+        if missing and not options.partial:
             console.print(f"nothing is written: {len(missing)} cells are missing, {missing[0]} the first", style="red")
             return 1
-        write(options.write, results)
+        write(options.write, results, len(missing))
         console.print(f"written: {options.write}")
     return 1 if any(result.problems for result in results if not result.peer) else 0
 
@@ -156,6 +157,7 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument(
         "--read", type=Path, nargs="+", metavar="JSON", help="run nothing: take what --json has printed"
     )
+    parser.add_argument("--partial", action="store_true", help="write a page that lacks cells, and says so")
     parser.add_argument(
         "--write",
         type=Path,

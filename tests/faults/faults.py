@@ -151,7 +151,7 @@ async def two_signals(scene: Scene) -> None:
 @fault(
     "two more engines join and leave all the time, by SIGTERM and by kill -9, and twice the first leaves them alone",
     wanted={"joins": 6, "leaves": 6, "restarts": 2, "handled by others": 1},
-    seconds=20,
+    seconds=40,
     several=True,
 )
 async def rebalances(scene: Scene) -> None:

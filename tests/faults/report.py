@@ -50,6 +50,8 @@ not promise.
 {table}
 """
 
+PARTIAL = "\n\n**This is a part of the matrix: {missing} of its cells were not run.**"
+
 METHOD = """\
 ## How it is measured
 
@@ -92,8 +94,8 @@ make faults                                                    # all of it; abou
 """
 
 
-def write(path: Path, results: Sequence[Result]) -> None:
-    """Write the page, whole or not at all."""
+def write(path: Path, results: Sequence[Result], missing: int = 0) -> None:
+    """Write the page, whole or not at all. Where cells of the matrix are missing it says how many."""
     peers = [result for result in results if result.peer]
     results = [result for result in results if not result.peer]
     tables = [
@@ -102,7 +104,9 @@ def write(path: Path, results: Sequence[Result]) -> None:
     ]
     tables += [PEERS.format(version=version("faststream"), table=_peers(peers))] if peers else []
     faults = "\n".join(f"| {fault.name} | {fault.says} |" for fault in FAULTS.values())
-    opening = OPENING.format(machine=_machine(results), verdict=_verdict(results))
+    opening = OPENING.format(
+        machine=_machine(results), verdict=_verdict(results) + (PARTIAL.format(missing=missing) if missing else "")
+    )
     page = "\n".join([opening, *tables, METHOD.format(workers=WORKERS, faults=faults)])
     draft = path.with_suffix(".draft")
     draft.write_text(page, encoding="utf-8")

@@ -53,6 +53,8 @@ def test_half_a_matrix_leaves_the_page_as_it_was(tmp_path: Path) -> None:
     assert main(["--read", str(told), "--write", str(page)]) == 1
     assert page.read_text() == "as it was"
     assert list(tmp_path.glob("*.draft")) == []
+    assert main(["--read", str(told), "--write", str(page), "--partial"]) == 0
+    assert "a part of the matrix: 1 of its cells were not run" in page.read_text()
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
