@@ -99,14 +99,14 @@ topology = Topology("bridge", supervision=Supervision(intensity=3, period=2, bac
     key="key",
     max_workers=settings.workers,
     timeout=0.7,
-    retry=Retry(attempts=5, first=0.02, cap=0.2),
+    retry=Retry(attempts=8, first=0.02, cap=0.2),
 )
 async def carry(item: Item, message: Message) -> Item:
     """Hand it on; on the way wait a little, or be what the message is poison for."""
     global crashes
     if message.attempt > 1 and item.id not in failed:
         witness.add("redelivered")
-    if crashes > 0 and item.id not in failed:  # once each, for a crash is a try that failed
+    if crashes > 0 and message.attempt == 1:  # once each: a crash is a try that failed, and so is a redelivery
         crashes -= 1
         failed.add(item.id)
         witness.add("crashes")
