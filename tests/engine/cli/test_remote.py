@@ -127,8 +127,7 @@ def test_dead_letters_of_an_engine_are_listed_shown_and_put_back(steered: Comman
     shown = steered("dead", "show", engine, letters[0]["position"])
     assert "Traceback" in shown.out
     assert_refused(steered("dead", "show", engine, "nowhere"), 1, "no dead letter there")
-    refused = steered("dead", "redrive", engine)
-    assert refused.code in (Code.DONE, Code.FAILED)
+    assert steered("dead", "redrive", engine).out == "shop: 2 put back, 0 refused, 0 left\n"
     assert_refused(steered("dead", "list", engine, "--token", "wrong-token"), 1, "not the engine's")
 
 
