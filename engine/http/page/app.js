@@ -105,7 +105,7 @@ function attention() {
 }
 
 /** Takes a status in; with another engine, or at first, how its stages hang together too. */
-async function heard(status, at) {
+export async function heard(status, at) {
   const known = model.engine?.version;
   const another = model.apply(status, at);
   if (known && known !== status.engine.version) return location.reload();
