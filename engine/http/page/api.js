@@ -65,7 +65,7 @@ async function fetched(url, given) {
     return await fetch(url, { cache: "no-store", credentials: "same-origin", ...given });
   } catch (error) {
     if (error.name === "AbortError") throw error;
-    throw new Refusal(0, "the engine does not answer; is it still running?");
+    throw new Refusal(0, "the engine does not answer");
   }
 }
 

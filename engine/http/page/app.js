@@ -70,7 +70,8 @@ function header() {
   write(byId("dead"), count(total.dead));
   mark(byId("dead"), "data-some", total.dead > 0 ? "dead" : null);
   write(byId("uptime"), age(model.now - engine.since));
-  const { line, area } = curve(model.rates.last(120), 132, 30, 120);
+  const rates = model.rates.last(120);
+  const { line, area } = curve(rates, 132, 30, Math.max(30, rates.length));
   mark(byId("curve"), "d", line);
   mark(byId("curve-fill"), "d", area);
   document.title = `${state === "ready" ? "" : `${words} · `}${model.topologies.slice(0, 3).join(", ")} · Headrace`;
@@ -86,12 +87,10 @@ function stateOf(engine) {
 
 /** Why it is not ready, and which stages stand still, in the engine's own sentences. */
 function attention() {
-  const found = new Map((model.engine?.reasons ?? []).map((reason) => [reason, null]));
-  for (const stage of model.stages.values()) {
-    const { health, connected } = stage.status;
-    if (health && (health.stalled || !connected)) found.set(health.told, stage.key);
-  }
-  const all = [...found];
+  const still = [...model.stages.values()].filter(({ status }) => status.health && (status.health.stalled || !status.connected));
+  // A stage whose broker is away says so itself, and better.
+  const reasons = (model.engine?.reasons ?? []).filter((reason) => !still.length || !reason.startsWith("waits for "));
+  const all = [...reasons.map((reason) => [reason, null]), ...still.map((stage) => [stage.status.health.told, stage.key])];
   const place = byId("attention");
   const now = JSON.stringify(all);
   if (place.dataset.known === now) return;

@@ -10,6 +10,7 @@ import { Samples } from "./samples.js";
 
 const EVERY = 3000; // milliseconds between two looks at what the events do not tell
 const [WIDE, HIGH] = [360, 64];
+const LEAST = 60; // seconds that the curve shows at least; it grows to five minutes
 
 const FIGURES = [
   ["received", "received"],
@@ -80,6 +81,7 @@ export class Panel {
       most: el("span.dim"),
       line: svg("path.line"),
       area: svg("path.area"),
+      since: el("span"),
       dots: el("span.dots"),
       of: el("span.of"),
       fill: el("i"),
@@ -93,13 +95,13 @@ export class Panel {
       settings: el("div"),
       graves: el("div"),
     });
-    const picture = svg("svg.spark", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": "Rate over the last five minutes" }, part.area, part.line);
+    const picture = svg("svg.spark", { viewBox: `0 0 ${WIDE} ${HIGH}`, preserveAspectRatio: "none", role: "img", "aria-label": "Rate over the last minutes" }, part.area, part.line);
     this.place.replaceChildren(
       el("header", {}, el("div", {}, el("span.kind", {}, `${topology} · ${status.kind}`), part.badge, el("h2", { id: "panel-name" }, name)), part.close),
       part.told,
       part.about,
       el("p.code", {}, part.place),
-      el("section", { "aria-label": "Rate" }, el("p.speed", {}, part.rate, el("span", {}, " /s"), part.most), picture, el("p.scale", {}, el("span", {}, "5 min ago"), el("span", {}, "now"))),
+      el("section", { "aria-label": "Rate" }, el("p.speed", {}, part.rate, el("span", {}, " /s"), part.most), picture, el("p.scale", {}, part.since, el("span", {}, "now"))),
       el("section.load", { "aria-label": "Load" }, el("p.row", {}, el("span", {}, "workers"), part.dots, part.of), el("p.row", {}, el("span", {}, "mailbox"), el("span.fill", {}, part.fill), part.depth), part.latency),
       part.actions,
       section("Counts", part.figures),
@@ -150,7 +152,9 @@ export class Panel {
     write(part.told, news ? sentenceOf(stage) : "");
     write(part.rate, rate(stage.rate));
     const points = stage.history.last();
-    const { line, area } = curve(points, WIDE, HIGH, 300);
+    const shown = Math.max(LEAST, points.length);
+    const { line, area } = curve(points, WIDE, HIGH, shown);
+    write(part.since, `${age(shown)} ago`);
     mark(part.line, "d", line);
     mark(part.area, "d", area);
     write(part.most, `  at most ${rate(Math.max(0, ...points))}`);
@@ -159,9 +163,9 @@ export class Panel {
     filled(part.fill, stage);
     write(part.depth, `${exactly(status.depth)} of ${exactly(status.capacity)}`);
     write(part.latency, latencyOf(status));
-    const shown = FIGURES.filter(([name]) => status[name] > 0 || name === "handled");
-    this.once("figures", shown.map(([name]) => status[name]), part.figures, () =>
-      shown.map(([name, word]) => el(`div.${name}`, {}, el("dt", {}, word), el("dd", {}, exactly(status[name])))),
+    const figures = FIGURES.filter(([name]) => status[name] > 0 || name === "handled");
+    this.once("figures", figures.map(([name]) => status[name]), part.figures, () =>
+      figures.map(([name, word]) => el(`div.${name}`, {}, el("dt", {}, word), el("dd", {}, exactly(status[name])))),
     );
     const fetches = this.fetches ?? status.received > 0;
     part.pause.hidden = status.paused || !fetches;

@@ -6,11 +6,15 @@ import anyio
 import pytest
 from httpx import AsyncClient, Response
 from playwright.async_api import Browser, expect
+from starlette.applications import Starlette
+from starlette.routing import Mount
 
-from engine.http.app import Features
+from engine.http.app import Features, http_app
 from engine.http.live import FOLDER
+from engine.http.server import Connections, address_of, listen, serving, urls
 from headrace import Engine, Memory, Topology
 from tests.engine.http.browsing import Shop, looking, served
+from tests.engine.http.served import TOKEN
 
 pytestmark = pytest.mark.anyio
 MOST = 100_000
@@ -227,3 +231,14 @@ async def test_several_topologies_stand_below_each_other(browser: Browser) -> No
         await expect(look.box("same")).to_have_count(2)
         await look.page.locator("#find").fill("second")
         await expect(look.page.locator("#found")).to_have_text("1 of 2")
+
+
+async def test_it_may_be_mounted_anywhere(browser: Browser) -> None:
+    shop, sockets = Shop(), listen(address_of("127.0.0.1:0"))
+    url = f"{urls(sockets)[0].rstrip('/')}/engine/"
+    async with shop.memory, Engine(shop.topology) as engine:
+        around = Starlette(routes=[Mount("/engine", http_app(engine, token=TOKEN))])
+        async with serving(Connections(around), sockets), looking(browser, url) as look:
+            await expect(look.page.locator("#state")).to_have_text("ready")
+            await look.open("check")
+            await expect(look.page.locator("#panel")).to_contain_text("Look at each order.")

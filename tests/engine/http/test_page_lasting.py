@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.async_api import Browser, CDPSession, expect
 
-from headrace import Engine, Memory, Topology
+from headrace import Engine, Memory, Redis, Topology
 from tests.engine.http.browsing import Look, Shop, looking, served
+from tests.servers.redis import Redis as RedisServer
 
 pytestmark = pytest.mark.anyio
 UPDATE = 0.05
@@ -40,7 +41,7 @@ async def test_an_engine_that_goes_is_missed_and_greeted_when_it_comes_back(brow
         await first.enter_async_context(shop.memory)
         engine = await first.enter_async_context(Engine(shop.topology))
         url = await first.enter_async_context(served(engine))
-        async with looking(browser, url) as look:
+        async with looking(browser, url, reduced_motion="reduce") as look:
             await shop.publish(*({"id": number} for number in range(50)))
             await expect(look.page.locator("#settled")).to_have_text("50")
             await look.open("check")
@@ -133,3 +134,27 @@ async def test_a_thousand_stages_do_not_freeze_it(browser: Browser) -> None:
         await expect(look.box("chain99.9")).to_be_in_viewport()
         print({name: f"{1000 * seconds:.1f} ms an update" for name, seconds in times.items()})
         assert max(times.values()) < UPDATE
+
+
+async def test_a_broker_that_is_away_is_seen_where_it_is(browser: Browser, redis_server: RedisServer) -> None:
+    redis, memory, topology = Redis(redis_server.url), Memory(), Topology("away")
+
+    @topology.publisher(memory.topic("done"))
+    @topology.subscriber(redis.stream("page.away"))
+    async def relay(body: dict) -> dict:
+        return body
+
+    running = Engine(topology, drain=5)
+    async with redis, memory, running as engine, served(engine) as url, looking(browser, url) as look:
+        await expect(look.page.locator("#attention")).to_be_hidden()
+        redis_server.kill()
+        await expect(look.page.locator(".end.source")).to_contain_text("away")
+        await expect(look.page.locator(".end.destination")).not_to_contain_text("away")
+        await expect(look.page.locator("#state")).to_have_text("not ready")
+        await expect(look.box("relay").locator(".badge")).to_have_text("disconnected")
+        await look.picture("away")
+        await look.page.locator("#attention").get_by_role("button").click()
+        await expect(look.page.locator("#panel .sentence")).to_contain_text("waits for its broker")
+        await redis_server.async_start()
+        await expect(look.page.locator("#state")).to_have_text("ready", timeout=30_000)
+        await expect(look.page.locator("#attention")).to_be_hidden()
