@@ -56,7 +56,7 @@ bench: .venv/.peer ## Measure it beside loops by hand and FastStream, on real se
 	@$(py) -m benchmarks $(ARGS)
 
 .PHONY: bench-quick
-bench-quick: .venv/.peer ## Measure a selection in two minutes, beside the stored figures
+bench-quick: .venv/.peer ## Measure a selection in a few minutes, beside the stored figures
 	@$(py) -m tests.servers.install
 	@$(py) -m benchmarks --quick $(ARGS)
 

@@ -29,7 +29,7 @@ from tests.servers.site import Site
 
 SCHEMES = {"redis": "redis", "nats": "nats", "amqp": "rabbitmq", "kafka": "kafka"}
 FULL = match.Plan(rounds=3, seconds=2.0, messages=100_000, latency=True)
-QUICK = match.Plan(rounds=2, seconds=0.7, messages=20_000, latency=False)
+QUICK = match.Plan(rounds=2, seconds=0.5, messages=20_000, latency=False)
 errors = Console(stderr=True)
 
 
@@ -46,7 +46,7 @@ def main(
     messages: Annotated[int | None, typer.Option(help="Messages of each in a round, at most.")] = None,
     latency: Annotated[bool | None, typer.Option(help="Measure latency on the bridge too.")] = None,
     url: Annotated[list[str] | None, typer.Option(help="Use this server, rather than start one.")] = None,
-    quick: Annotated[bool, typer.Option(help="A selection, in two minutes, beside the stored figures.")] = False,
+    quick: Annotated[bool, typer.Option(help="A selection, in a few minutes, beside the stored figures.")] = False,
     save: Annotated[bool, typer.Option(help="Keep the figures, and write the tables of docs/performance.md.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
 ) -> None:
@@ -61,7 +61,7 @@ def main(
                 f"--messages {plan.messages}: there would be nothing to measure. Give 1 or more, or leave it out."
             )
         if quick:
-            work, contender = ("bridge,io-100" if work == "all" else work), _quick(contender)
+            work, contender = ("bridge,in-process" if work == "all" else work), _quick(contender)
         stored = store.load()
         if save:
             store.with_tables(store.PAGE.read_text(encoding="utf-8"), "")  # said now, and not after an hour

@@ -14,6 +14,8 @@ from benchmarks.hands import GROUP, READ, Taken
 class Hands:
     """One partition; one commit at a time is on its way while the loop goes on."""
 
+    windows = 4
+
     def __init__(self, url: str, source: str) -> None:
         self._partition = TopicPartition(source, 0)
         self._producer = producer(url)

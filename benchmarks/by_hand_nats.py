@@ -14,6 +14,8 @@ from benchmarks.hands import GROUP, READ, Taken
 class Hands:
     """A durable pull consumer."""
 
+    windows = 4
+
     def __init__(self, url: str, source: str) -> None:
         self._url, self._source = url, source
 

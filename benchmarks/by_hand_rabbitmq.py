@@ -15,6 +15,8 @@ from benchmarks.hands import READ, Taken
 class Hands:
     """Two connections: one reads while the other writes."""
 
+    windows = 4
+
     def __init__(self, url: str, source: str) -> None:
         self._url, self._source = url, source
         self._arrived: asyncio.Queue[AbstractIncomingMessage] = asyncio.Queue()

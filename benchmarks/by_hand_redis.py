@@ -11,6 +11,8 @@ from benchmarks.hands import GROUP, Taken
 class Hands:
     """Two connections: one reads while the other writes."""
 
+    windows = 1
+
     def __init__(self, url: str, source: str) -> None:
         self._source = source
         self._reader, self._writer = client(url), client(url)

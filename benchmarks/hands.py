@@ -16,6 +16,9 @@ Taken = list[tuple[Any, bytes]]
 class Hands(Protocol):
     """One broker's client in the hands of a loop, by its ordinary API, at least once. Open from enter to exit."""
 
+    windows: int
+    """How many runs may be on their way to the server at once, without leaving their order."""
+
     @abstractmethod
     async def __aenter__(self) -> Self: ...
 

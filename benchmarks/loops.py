@@ -40,6 +40,7 @@ async def best(job: Job, lap: Lap) -> None:
 
 async def _in_runs(mine: Hands, reading: "asyncio.Task[Taken]", job: Job, work: Work, lap: Lap) -> None:
     handle, handle_many, done = handler(work, lap), many(lap), 0
+    windows: deque[tuple[asyncio.Task[None] | None, list[Any]]] = deque()
     while done < job.count:
         run = await reading
         done += len(run)
@@ -52,9 +53,18 @@ async def _in_runs(mine: Hands, reading: "asyncio.Task[Taken]", job: Job, work: 
                 results += [encode(order) for order in await handle_many(batch)]
         else:
             results = [encode(await handle(decode(raw))) for _, raw in run]
-        if job.targets:
-            await mine.give(job.targets, results)
-        await mine.settle([token for token, _ in run], ordered=True)
+        giving = asyncio.create_task(mine.give(job.targets, results)) if job.targets else None
+        windows.append((giving, [token for token, _ in run]))
+        if len(windows) == mine.windows or giving is None:
+            await _settle(mine, *windows.popleft())
+    while windows:
+        await _settle(mine, *windows.popleft())
+
+
+async def _settle(mine: Hands, giving: "asyncio.Task[None] | None", tokens: list[Any]) -> None:
+    if giving is not None:
+        await giving
+    await mine.settle(tokens, ordered=True)
 
 
 async def _crowded(mine: Hands, reading: "asyncio.Task[Taken]", job: Job, work: Work, lap: Lap) -> None:

@@ -4,14 +4,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from benchmarks.contenders import CONTENDERS, Contender, works_of
+from benchmarks.contenders import BEST, CONTENDERS, IN_PROCESS, Contender, works_of
 from benchmarks.figures import Figure, figures
-from benchmarks.rounds import SPARE, Server, Told, latency, rounds
+from benchmarks.rounds import SPARE, Server, Told, latency, measure, rounds
 from benchmarks.store import Table, conditions
-from benchmarks.work import Work
+from benchmarks.work import WORKS, Work
 
 LATENCY = "bridge"
 """The work whose latency is measured."""
+WARM_UP = 10_000
+"""Messages that a server gets for each second that a contender is measured, before anybody is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,9 @@ async def play(
 ) -> list[Table]:
     """All works on one server."""
     found = []
+    if server.broker != IN_PROCESS:
+        told(f"{server.broker}: warming up")
+        await warm_up(server, plan)
     for work in works_of(server.broker, works):
         contenders, left_out = able(server.broker, work, names)
         measured = await rounds(server, work, contenders, plan.rounds, plan.seconds, plan.messages, told)
@@ -77,6 +82,12 @@ async def play(
             )
         )
     return found
+
+
+async def warm_up(server: Server, plan: Plan) -> None:
+    """Have the server do some work that nobody measures: Kafka and RabbitMQ compile their code while they run it."""
+    messages = min(plan.messages, int(WARM_UP * plan.seconds))
+    await measure(server, WORKS["bridge"], CONTENDERS[BEST], -1, max(1, messages), 10 * plan.seconds + SPARE)
 
 
 async def _add_latency(server: Server, work: Work, figure: Figure, seconds: float) -> None:
