@@ -4,6 +4,7 @@ The contenders take turns, each in a process of its own, on sources of its own w
 messages are counted at the target by an independent reader: who loses one is marked, and not ranked.
 """
 
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator
@@ -117,7 +118,7 @@ async def running(server: Server) -> AsyncIterator[Server]:
 
 
 async def _all(plan: match.Plan, servers: list[Server], works: list[str], contenders: list[str]) -> list[store.Table]:
-    command = f"python -m benchmarks {' '.join(sys.argv[1:])}".strip()
+    command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
     found: list[store.Table] = []
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
