@@ -25,7 +25,7 @@ function openStage(key, back) {
   picture.open = table.open = key;
   picture.current = key;
   panel.open(key, back);
-  requestAnimationFrame(() => picture.show(key));
+  requestAnimationFrame(() => requestAnimationFrame(() => picture.show(key))); // once it has its new width
   render();
 }
 

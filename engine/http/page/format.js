@@ -30,7 +30,8 @@ export function age(seconds) {
   const [minutes, rest] = [Math.floor((whole % 3600) / 60), whole % 60];
   if (days) return `${days} d ${hours} h`;
   if (hours) return `${hours} h ${minutes} min`;
-  return minutes ? `${minutes} min ${rest} s` : `${rest} s`;
+  if (minutes) return rest ? `${minutes} min ${rest} s` : `${minutes} min`;
+  return `${rest} s`;
 }
 
 /** The time of day of seconds since the epoch, or of text in ISO 8601. */

@@ -25,7 +25,7 @@ export class Picture {
     place.addEventListener("scroll", () => this.update(), { passive: true });
     place.addEventListener("keydown", (event) => this.onKey(event));
     calm.addEventListener("change", () => this.redraw());
-    new ResizeObserver(() => this.update()).observe(place);
+    new ResizeObserver(() => (this.fitted ? this.fit() : this.update())).observe(place);
   }
 
   /** Places everything anew, as the graphs say. */
@@ -69,10 +69,12 @@ export class Picture {
   /** As large as it can be seen whole in its width, but not so small that nothing can be read. */
   fit() {
     const width = this.place.clientWidth || innerWidth;
-    this.scale(Math.max(0.62, Math.min(1, width / (this.width || 1))));
+    this.scale(Math.max(width < 640 ? 0.85 : 0.7, Math.min(1, width / (this.width || 1))), true);
   }
 
-  scale(zoom) {
+  /** `fitted`: it goes on fitting when the room changes, as when a stage is opened beside it. */
+  scale(zoom, fitted = false) {
+    this.fitted = fitted;
     const { scrollLeft, scrollTop, clientWidth, clientHeight } = this.place;
     const [x, y] = [(scrollLeft + clientWidth / 2) / this.zoom, (scrollTop + clientHeight / 2) / this.zoom];
     const before = this.zoom;
