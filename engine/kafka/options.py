@@ -106,6 +106,8 @@ class KafkaOptions(BaseModel):
             raise ValueError("user= and password= go together")
         if not self.servers or not all(self.servers):
             raise ValueError("expected a server, or several: host:9092,other:9092")
+        if any("://" in server for server in self.servers):
+            raise ValueError("servers have no scheme, as host:9092 has none; broker(url) takes a URL")
         return self
 
     @property

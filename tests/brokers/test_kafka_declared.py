@@ -164,3 +164,9 @@ def test_aiokafka_is_imported_when_it_is_needed_and_not_before() -> None:
         "assert 'aiokafka' in sys.modules\n"
     )
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_url_in_place_of_servers_is_refused_and_its_password_not_told() -> None:
+    with pytest.raises(TopologyError, match=r"broker\(url\) takes a URL") as refused:
+        Kafka("kafka://ann:secret@localhost:9092")
+    assert "secret" not in str(refused.value)
