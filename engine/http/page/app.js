@@ -171,7 +171,8 @@ function lost(why, seconds) {
   gone ??= Date.now() / 1000;
   const place = byId("gone");
   place.hidden = false;
-  write(place, `Disconnected since ${clock(gone)}: ${why}. What is shown is from then. Trying again${seconds >= 2 ? ` in ${Math.round(seconds)} s` : ""} …`);
+  const again = `Trying again${seconds >= 2 ? ` in ${Math.round(seconds)} s` : ""} …`;
+  write(place, `Disconnected since ${clock(gone)}: ${why}. ${seconds === null ? "Give it above." : `What is shown is from then. ${again}`}`);
   document.body.classList.add("stale");
   render();
 }

@@ -67,11 +67,11 @@ function tell(block, event) {
 
 /**
  * Reads a stream again and again, for as long as the page lives. `lost(why, seconds)` is told when it broke, and in how
- * many seconds it is tried again.
+ * many seconds it is tried again; null: when there is a token.
  */
 export async function follow(path, { event, opened, lost }) {
   for (let wait = FIRST; ; ) {
-    let why = "the engine has ended the connection";
+    let [why, shut] = ["the engine has ended the connection", false];
     try {
       await read(path, {
         event,
@@ -82,9 +82,11 @@ export async function follow(path, { event, opened, lost }) {
       });
     } catch (error) {
       why = error.name === "AbortError" ? "the engine has fallen silent" : error.message;
+      shut = error.status === 401;
     }
-    lost(why, wait / 1000);
-    await sooner(wait);
+    lost(why, shut ? null : wait / 1000);
+    // Whoever would rather not give the token is not asked again and again.
+    await (shut ? new Promise((given) => addEventListener("token", given, { once: true })) : sooner(wait));
     wait = Math.min(wait * 2, LONGEST);
   }
 }

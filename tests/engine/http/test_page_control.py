@@ -71,6 +71,12 @@ async def test_where_reading_is_guarded_the_page_asks_first(browser: Browser) ->
     async with shop.memory, running as engine, served(engine, guard_reading=True) as url, context:
         look = Look(await context.new_page(), url)
         await look.page.goto(url)
+        await look.page.get_by_role("button", name="Cancel").click()
+        await expect(look.page.locator("#gone")).to_contain_text("it needs the token")
+        asked = len(look.asked)
+        await look.page.locator("#token").click()
+        await expect(look.page.get_by_role("dialog")).to_have_count(1)
+        assert len(look.asked) == asked  # nobody is pestered, the engine neither
         await look.give_token()
         await expect(look.page.locator("#state")).to_have_text("ready")
         assert look.wrong == []
