@@ -61,7 +61,7 @@ bench-quick: .venv/.peer ## Measure a selection in a few minutes, beside the sto
 	@$(py) -m benchmarks --quick $(ARGS)
 
 .PHONY: faults
-faults: venv ## Break everything on every broker, and write down what became of it (about an hour)
+faults: .venv/.peer ## Break everything on every broker, and write down what became of it (about an hour)
 	@$(py) -m tests.servers.install
 	@$(py) -m tests.faults --write docs/reliability.md $(ARGS)
 
