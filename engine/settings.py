@@ -20,7 +20,8 @@ from engine.telemetry.logs import LogFormat, LogLevel
 PREFIX = "HEADRACE_"
 FILE = "headrace.toml"
 SENDABLE = re.compile(r"[\x21-\x7e]{8,}")
-"""What can be told in a header, and not be guessed in an afternoon."""
+"""A token that can be told in a header, and not be guessed in an afternoon."""
+SENDABLE_IS = "expected at least 8 characters of ASCII, none of them a blank"
 
 
 class SettingsError(HeadraceError):
@@ -62,7 +63,7 @@ class Settings(BaseSettings):
     @classmethod
     def _sendable(cls, token: SecretStr | None) -> SecretStr | None:
         if token is not None and not SENDABLE.fullmatch(token.get_secret_value()):
-            raise ValueError("expected at least 8 characters of ASCII, none of them a blank")
+            raise ValueError(SENDABLE_IS)
         return token
 
     @classmethod
@@ -113,4 +114,4 @@ def _explained(error: ValidationError, path: Path, given: dict[str, Any]) -> str
     else:
         place = variable if os.environ.get(variable) else f"{path}: {name}"
     shown = "what it is" if name == "token" else repr(first["input"])[:60]
-    return f"{place} is {shown}: {first['msg']}"
+    return f"{place} is {shown}: {first['msg'].removeprefix('Value error, ')}"

@@ -40,7 +40,7 @@ class Remote:
 
     def __init__(self, url: str, token: str | None, transport: httpx.BaseTransport | None = None) -> None:
         self.url = _address(url)
-        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        headers = {"Authorization": f"Bearer {_sendable(token)}"} if token else {}
         self.client = httpx.Client(
             base_url=f"{self.url}/api/v1", headers=headers, timeout=PATIENCE, transport=transport, trust_env=False
         )
@@ -95,6 +95,7 @@ class Remote:
         raise Refused(told, answer.status_code)
 
 
+_TOKENS = "set HEADRACE_TOKEN to what the engine was given: ASCII, with no line end behind it"
 _REMEDIES = {
     401: "set HEADRACE_TOKEN, or give --token",
     403: "start the engine with HEADRACE_TOKEN set",
@@ -118,6 +119,13 @@ def _address(url: str) -> str:
     if not sound:
         raise CommandError(f"{url!r:.80} is no URL of an engine", f"write {HERE}")
     return whole.rstrip("/")
+
+
+def _sendable(token: str) -> str:
+    """The token, where a header can hold it; a library would say of another what it is."""
+    if not (token.isascii() and token.isprintable()):
+        raise CommandError("the token has a character that no header can hold", _TOKENS)
+    return token
 
 
 def _given(values: dict[str, Any]) -> dict[str, Any]:

@@ -51,7 +51,8 @@ def http_app(
 
     Whatever changes something, and whatever shows messages, needs the `token`; with `guard_reading` all of the API
     does. `hosts` are the names that requests may be addressed to beside localhost and addresses in digits; None
-    leaves that to the application that this one is mounted in. `documents` are further routes by path.
+    leaves that to the application that this one is mounted in. `documents` are further routes by path. Raises
+    `ValueError` for a token of fewer than eight characters, or with others than ASCII's without blanks.
     """
     own = not any(isinstance(each, Engine) for each in engine)
     running = Engine(*(each for each in engine if not isinstance(each, Engine))) if own else _only(engine)

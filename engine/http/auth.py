@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from engine.http.problems import Problem
+from engine.settings import SENDABLE, SENDABLE_IS
 
 NO_TOKEN = (
     "no token is configured, so nothing can be changed and no message be shown: "
@@ -20,10 +21,17 @@ CHALLENGE = {"WWW-Authenticate": 'Bearer realm="headrace"'}
 
 @dataclass(frozen=True, slots=True)
 class Keeper:
-    """Knows the token. Without one nobody may change anything; with `reading`, not even look without it."""
+    """Knows the token. Without one nobody may change anything; with `reading`, not even look without it.
+
+    Raises `ValueError` for a token that could be guessed, an empty one above all, or that no header can hold.
+    """
 
     token: str | None = None
     reading: bool = False
+
+    def __post_init__(self) -> None:
+        if self.token is not None and not SENDABLE.fullmatch(self.token):
+            raise ValueError(f"token: {SENDABLE_IS}; or None, and nobody changes anything")
 
     def known(self, request: HTTPConnection) -> bool:
         """Whether the request brings the token. Compared in a time that does not tell how much of it was right."""

@@ -122,6 +122,6 @@ def test_a_bad_value_is_told_by_where_it_was_given(
 def test_a_token_that_no_header_could_carry_is_refused_and_not_repeated(tmp_path: Path, token: str) -> None:
     with pytest.raises(SettingsError) as wrong:
         read(tmp_path, token=token)
-    assert str(wrong.value).startswith("--token is what it is: ")
+    assert str(wrong.value).startswith("--token is what it is: expected at least 8 characters")
     assert token not in str(wrong.value)
     assert "s3cret-token" not in repr(read(tmp_path, token="s3cret-token"))

@@ -164,6 +164,13 @@ def test_what_is_no_engine_is_told(headrace: Command, tmp_path: Path) -> None:
         server.kill()
 
 
+@pytest.mark.parametrize("token", ["größe-und-mehr", "s3cret-token\n", "s3cret-token\r"])
+def test_a_token_that_no_header_could_carry_is_told_and_not_repeated(headrace: Command, token: str) -> None:
+    refused = headrace("pause", "check", "--url", "http://127.0.0.1:1", "--token", token)
+    assert_refused(refused, 2, "the token has a character that no header can hold", "HEADRACE_TOKEN")
+    assert token.strip() not in refused.err
+
+
 class TestTop:
     """The screen, by keys."""
 

@@ -2,8 +2,9 @@
 
 import pytest
 
+from engine import Engine, http_app
 from engine.http.auth import KnownHosts, host_of
-from tests.engine.http.served import BEARER, milling
+from tests.engine.http.served import BEARER, Mill, milling
 
 pytestmark = pytest.mark.anyio
 CHANGES = ["drain", "stages/mill/grind/pause", "stages/mill/grind/resume", "stages/mill/grind/scale", "dead/redrive"]
@@ -28,6 +29,13 @@ async def test_where_no_token_is_configured_nobody_changes_anything_and_the_answ
             answer = await client.post(f"/api/v1/{path}", headers=headers)
             assert answer.status_code == 403
             assert "HEADRACE_TOKEN" in answer.json()["detail"]
+
+
+@pytest.mark.parametrize("token", ["", "short", "with a blank", "größe-und-mehr", "a-token-of-the-tests\n"])
+def test_a_token_that_could_be_guessed_or_not_be_sent_is_refused_and_not_repeated(token: str) -> None:
+    with pytest.raises(ValueError, match="at least 8 characters of ASCII") as wrong:
+        http_app(Engine(Mill().topology), token=token)
+    assert not token or token not in str(wrong.value)
 
 
 @pytest.mark.parametrize("path", ["dead", "dead/letter?position=1"])
