@@ -3,8 +3,11 @@
 Left alone it comes again when `ack_wait` is over, and whoever reads meanwhile gets what is behind it first.
 """
 
+from asyncio import sleep
 from collections.abc import Callable, Collection
 from logging import getLogger
+from time import monotonic
+from typing import Any
 
 from nats import errors
 from nats.aio.client import Client
@@ -16,6 +19,8 @@ logger = getLogger("headrace.nats")
 NAK = b"-NAK"
 FAR = 200_000
 """The most sequences that are called back; of more, as in a stream of many subjects, the server takes care in time."""
+POLL = 0.05
+"""Seconds between two looks at a consumer of which something is still asked."""
 ANSWER = 1.0
 """Seconds that another source of the consumer has to say that it is there."""
 
@@ -38,6 +43,20 @@ async def is_alone(client: Client, subject: str) -> bool:
     return False
 
 
+async def _quiet(link: Link, client: Client, consumer: str) -> dict[str, Any]:
+    """How the consumer is, when nothing is asked of it any more; after `timeout`, as it is then.
+
+    The server goes on delivering to a connection what that had asked for until it sees that it is gone; it forgets
+    the request then, and not before. Whatever were called back earlier might not be all.
+    """
+    until = monotonic() + link.target.options.timeout
+    while True:
+        info = await link.ask(client, f"CONSUMER.INFO.{consumer}")
+        if not info.get("num_waiting") or monotonic() > until:
+            return info
+        await sleep(POLL)
+
+
 async def call_back(link: Link, client: Client, consumer: str, held: Callable[[], Collection[int]]) -> int:
     """Give back all that is unsettled and not held: what is asked for next brings them first.
 
@@ -46,7 +65,7 @@ async def call_back(link: Link, client: Client, consumer: str, held: Callable[[]
     error there, so all are given back that it may be. They come in their order, except for those that had been given
     back before: these come first.
     """
-    info = await link.ask(client, f"CONSUMER.INFO.{consumer}")
+    info = await _quiet(link, client, consumer)
     ours = set(held())
     lost = int(info.get("num_ack_pending", 0)) - len(ours)
     if "error" in info or lost <= 0:

@@ -1,5 +1,6 @@
 """JetStream: faults on the way, what is held, and what others do to a stream."""
 
+import json
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -409,3 +410,46 @@ async def test_what_a_dead_engine_had_partly_given_back_comes_in_order_all_the_s
             got = await fetched(heir, 20)
         assert numbers(got) == list(range(20))
         await heir.settle(got, [])
+
+
+async def test_what_a_connection_that_is_not_seen_to_be_gone_still_gets_is_called_back_too(
+    nats_server: Server, client: Any
+) -> None:
+    stream, subject = names()
+    endpoint = Nats(nats_server.url, ack_wait=60).stream(stream, subject=subject)
+    async with opened(endpoint.source("readers")):  # so that stream and consumer are there
+        reader = (await consumer(client, stream)).name
+    gone = await nats.connect(nats_server.url, allow_reconnect=False)
+    inbox, got = gone.new_inbox(), anyio.Semaphore(0)
+
+    async def taken(_: Any) -> None:
+        got.release()
+
+    await gone.subscribe(inbox, cb=taken)
+    asks = json.dumps({"batch": 100, "expires": 60 * 10**9}).encode()
+    await gone.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{reader}", asks, reply=inbox)
+    await publish(endpoint, 0, 1)
+    source = endpoint.source("readers")
+
+    async def go() -> None:
+        """Get two more when the source is there and has looked at the consumer, and only then be gone."""
+        for _ in range(2):
+            await got.acquire()
+        while not any(each.name == reader and each.num_waiting for each in await consumers()):
+            await anyio.sleep(0.01)
+        await anyio.sleep(0.3)
+        await publish(endpoint, 2, 3)
+        for _ in range(2):
+            await got.acquire()
+        await gone.close()
+        await publish(endpoint, 4)
+
+    async def consumers() -> Any:
+        return await client.jetstream().consumers_info(stream)
+
+    async with opened(), anyio.create_task_group() as tasks:
+        tasks.start_soon(go)
+        await source.open()
+        with anyio.fail_after(20):
+            assert numbers(await fetched(source, 5)) == [0, 1, 2, 3, 4]
+    await source.close()
