@@ -4,15 +4,19 @@ The SDK ends the process over some of them, and logs the values of others, which
 """
 
 import os
+import re
 from collections.abc import Callable, Iterable
 from importlib.metadata import entry_points
 from logging import getLogger
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 logger = getLogger("headrace")
 
 Check = Callable[[str], str]
 """What is expected in a variable's place; nothing where the value is fine."""
+_NAME, _VALUE = re.compile(r"[!#-'*+.0-9A-Z^-z|~-]+"), re.compile(r"[ !#-+\--:<-\[\]-~]*")
+"""Headers as the specification of the OTLP exporters has them, with blanks, which the SDK takes too."""
+_PROTOCOLS = tuple(f"OTEL_EXPORTER_OTLP_{which}PROTOCOL" for which in ("", "TRACES_", "METRICS_"))
 
 
 def number(least: float, most: float = float("inf"), whole: bool = False) -> Check:
@@ -53,10 +57,18 @@ def pairs(value: str) -> str:
     return "" if fine else "name=value, several separated by commas"
 
 
+def headers(value: str) -> str:
+    """Names and values that can be sent; of others the SDK and its exporters log all that there is."""
+    each = (pair.partition("=") for pair in value.split(",") if pair.strip())
+    fine = all(equals and _NAME.fullmatch(name.strip()) and _VALUE.fullmatch(text) for name, equals, text in each)
+    return "" if fine and unquote(value).isprintable() else "name=value, several separated by commas, percent-encoded"
+
+
 def url(value: str) -> str:
-    """Where a collector is."""
+    """Where a collector is; the scheme may be left out for gRPC alone."""
+    grpc = any(os.environ.get(name, "").strip().lower() == "grpc" for name in _PROTOCOLS)
     try:
-        parts = urlsplit(value if "://" in value else f"http://{value}")
+        parts = urlsplit(f"http://{value}" if grpc and "://" not in value else value)
         fine = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
     except ValueError:
         fine = False
@@ -79,9 +91,9 @@ CHECKS: dict[str, Check] = {
     "OTEL_EXPORTER_OTLP_PROTOCOL": _PROTOCOL,
     "OTEL_EXPORTER_OTLP_TRACES_PROTOCOL": _PROTOCOL,
     "OTEL_EXPORTER_OTLP_METRICS_PROTOCOL": _PROTOCOL,
-    "OTEL_EXPORTER_OTLP_HEADERS": pairs,
-    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": pairs,
-    "OTEL_EXPORTER_OTLP_METRICS_HEADERS": pairs,
+    "OTEL_EXPORTER_OTLP_HEADERS": headers,
+    "OTEL_EXPORTER_OTLP_TRACES_HEADERS": headers,
+    "OTEL_EXPORTER_OTLP_METRICS_HEADERS": headers,
     "OTEL_EXPORTER_OTLP_TIMEOUT": _SECONDS,
     "OTEL_EXPORTER_OTLP_TRACES_TIMEOUT": _SECONDS,
     "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": _SECONDS,

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.telemetry.environment import CHECKS
+from engine.telemetry.environment import CHECKS, look_over
 from tests.servers.collector import Collector, Receiver
 
 ONE = """
@@ -74,7 +74,11 @@ def test_names_and_attributes_of_the_service_are_taken_from_the_environment(tmp_
     "environment",
     [
         {},
-        {"OTEL_TRACES_EXPORTER": "none", "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9"},
+        {
+            "OTEL_TRACES_EXPORTER": "none",
+            "OTEL_METRICS_EXPORTER": "none",
+            "OTEL_EXPORTER_OTLP_ENDPOINT": "http://127.0.0.1:9",
+        },
         {"OTEL_TRACES_EXPORTER": "console", "OTEL_SDK_DISABLED": "true"},
         {"OTEL_TRACES_EXPORTER": "console", "OTEL_TRACES_SAMPLER": "always_off"},
     ],
@@ -131,6 +135,35 @@ def test_nonsense_is_told_by_the_name_of_its_variable_and_the_stream_goes_on(nam
     assert "hunter2" not in json.dumps(lines)
 
 
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2ö"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", 'authorization="hunter2"'),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "authorization=hunter2%0A"),
+        ("OTEL_EXPORTER_OTLP_HEADERS", "my authorization=hunter2"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4318"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "hunter2"),
+    ],
+)
+def test_what_the_exporters_would_log_with_its_value_is_told_by_name_alone(
+    name: str, value: str, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    monkeypatch.delenv("OTEL_EXPORTER_OTLP_PROTOCOL", raising=False)
+    look_over()
+    assert name not in os.environ
+    assert f"{name} cannot be read, and is left out: expected" in caplog.text
+    assert "hunter2" not in caplog.text
+
+
+def test_an_endpoint_without_a_scheme_is_one_for_grpc(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_PROTOCOL", "grpc")
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "localhost:4317")
+    look_over()
+    assert os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] == "localhost:4317"
+
+
 def test_a_ratio_that_is_none_samples_all(tmp_path: Path) -> None:
     out, lines = run(
         tmp_path, OTEL_TRACES_EXPORTER="console", OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG="half"
@@ -145,14 +178,15 @@ def test_every_variable_that_is_looked_over_takes_its_usual_value() -> None:
         "OTEL_RESOURCE_ATTRIBUTES": "service.name=a,b=c%20d",
         "OTEL_PROPAGATORS": "tracecontext, baggage",
         "OTEL_TRACES_EXPORTER": "otlp,console",
+        "OTEL_METRICS_EXPORTER": "otlp,prometheus",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
-        "OTEL_EXPORTER_OTLP_ENDPOINT": "localhost:4317",
+        "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_HEADERS": "a=b, c=d",
         "OTEL_EXPORTER_OTLP_COMPRESSION": "gzip",
     }
     for name, check in CHECKS.items():
-        of_all = name.replace("_TRACES_ENDPOINT", "_ENDPOINT").replace("_OTLP_TRACES_", "_OTLP_")
+        of_all = name.replace("_OTLP_TRACES_", "_OTLP_").replace("_OTLP_METRICS_", "_OTLP_")
         assert check(usual.get(of_all, "100")) == "", name
 
 
