@@ -48,6 +48,7 @@ STOPPING = 2.0
 class Engine:
     """Runs topologies: every stage a pool of supervised actors behind a bounded mailbox.
 
+    Raises `TopologyError` where two of them have one name.
     What it does is traced by `tracer_provider`, or else by OpenTelemetry's global one, where one is configured by then.
 
     Stages start downstream first. Draining goes the other way: fetching stops, what is there flows out, receipts
@@ -65,6 +66,7 @@ class Engine:
         tracer_provider: "TracerProvider | None" = None,
     ) -> None:
         self.graphs = tuple(each.graph() if isinstance(each, Topology) else each for each in topologies)
+        _told_apart(self.graphs)
         self.patience = drain
         self.clock = clock or Clock()
         self.connect: Connect = connect or ByBroker()
@@ -336,3 +338,11 @@ def _check_context(graph: Graph, context: dict[str, Any]) -> None:
                 remedy=f'set context["{missing[0]}"] in a function decorated with @topology.lifespan',
                 place=stage.place,
             )
+
+
+def _told_apart(graphs: Iterable[Graph]) -> None:
+    """Two of one name would share consumer groups, series of metrics, and what they are told."""
+    names = [graph.name for graph in graphs]
+    for name in names:
+        if names.count(name) > 1:
+            raise TopologyError(f"two topologies are called {name}", remedy="give each Topology a name of its own")

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from pydantic import BaseModel, field_validator
 
-from headrace import Actor, Batch, DrainTimeout, Engine, Harness, Memory, Message, Retry, Topology
+from headrace import Actor, Batch, DrainTimeout, Engine, Harness, Memory, Message, Retry, Topology, TopologyError
 
 pytestmark = pytest.mark.anyio
 
@@ -405,3 +405,14 @@ async def test_a_harness_shows_what_a_router_sent_beside_its_type() -> None:
         return choose(order)
 
     assert await reasons_of(topology, memory, {"id": 1}, {"id": 2}) == ([Order(id=1), {"other": 2}], [])
+
+
+def test_two_topologies_of_one_name_are_refused() -> None:
+    memory, first, second = Memory(), Topology("orders"), Topology("orders")
+    for number, topology in enumerate((first, second)):
+
+        @topology.subscriber(memory.topic(f"into.{number}"))
+        def handle(body: str) -> None: ...
+
+    with pytest.raises(TopologyError, match="two topologies are called orders"):
+        Engine(first, second)
