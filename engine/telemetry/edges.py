@@ -1,17 +1,17 @@
 """Where messages come in and go out, traced: `TracedSource` and `TracedSink`, in front of a broker's own."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from logging import getLogger
 from time import time_ns
 from typing import Any
 
-from opentelemetry.context import Context
-from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, SpanKind, StatusCode, set_span_in_context
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
 
 from actors import Message, PublishError, Sink, Source, redact, text
 from engine.telemetry.attributes import ERROR_TYPE, Place, of_run, of_sent
+from engine.telemetry.contexts import sampled, with_span
 from engine.telemetry.sampling import LOW_BITS
-from engine.telemetry.spans import SAMPLED, Asked, Attributes, Lazily
+from engine.telemetry.spans import Asked, Lazily, Shape
 from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, unsampled
 
 logger = getLogger("headrace")
@@ -28,8 +28,8 @@ class TracedSource:
         self._place = place
         self._start = start
         self._carrier = carrier
-        self._receive = place.attributes("receive", "receive")
-        self._settle = {name: place.attributes(name, "settle") for name in ("ack", "nack")}
+        self._receive = _of_source(place, "receive", "receive")
+        self._ack, self._nack = _of_source(place, "ack", "settle"), _of_source(place, "nack", "settle")
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._source, name)  # what only some sources have
@@ -61,8 +61,8 @@ class TracedSource:
         try:
             traced = self._follow(run)
             if traced:
-                links = [each.above for each in traced if isinstance(each.above, SpanContext)]
-                self._span("receive", self._receive, run, links, began).end()
+                links = [each.above for each in traced]
+                self._start(self._receive, NOTHING, None, (len(run),), links, began).end()
         except Exception:  # a propagator's, or a sampler's: no reason to lose what was fetched
             logger.exception("messages of %s go on without their traces", self._place.name)
         return run
@@ -73,7 +73,7 @@ class TracedSource:
         if isinstance(start, Asked):
             trails = [_begun(message, carrier, place) for message in run]
             return [trail for trail in trails if trail.above is None or sampled(trail.above)]
-        fields, follows, bound, new_id = carrier.fields, start.rule.follows, start.rule.bound, start.trace_id
+        fields, follows, roots, left = carrier.fields, start.rule.follows, start.roots, start.roots.left
         traced = []
         for message in run:
             headers = message.headers
@@ -85,16 +85,21 @@ class TracedSource:
                     decide(trail, start)
                 if sampled(trail.above):
                     traced.append(trail)
-            elif (trace_id := new_id()) & LOW_BITS < bound:
-                message.origin = trail = Trail(message.origin, NOTHING, trace_id, place)  # type: ignore[assignment]
-                traced.append(trail)
+            elif left:
+                left -= 1
+            else:
+                if (trace_id := roots.trace_id()) is not None:
+                    message.origin = trail = Trail(message.origin, NOTHING, trace_id, place)  # type: ignore[assignment]
+                    traced.append(trail)
+                left = roots.passed_over()
+        roots.left = left
         return traced
 
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         spans = []
-        for operation, run in (("ack", done), ("nack", returned)):
+        for shape, run in ((self._ack, done), (self._nack, returned)):
             if trails := _let_go(run):
-                spans.append(self._settling(operation, run, trails))
+                spans.append(self._settling(shape, run, trails))
         if not spans:
             await self._source.settle(done, returned)
             return
@@ -108,27 +113,17 @@ class TracedSource:
             for span in spans:
                 finish(span, error)
 
-    def _settling(self, operation: str, run: Sequence[Message], trails: list[Trail]) -> Span:
-        links = distinct(each.above for each in trails if isinstance(each.above, SpanContext))
+    def _settling(self, shape: Shape, run: Sequence[Message], trails: list[Trail]) -> Span:
         of_one = len(run) == 1
         parent, above = (trails[0].context, trails[0].above) if of_one else (NOTHING, None)
-        return self._span(operation, self._settle[operation], run, links, time_ns(), parent, above)
-
-    def _span(
-        self,
-        operation: str,
-        fixed: Attributes,
-        run: Sequence[Message],
-        links: list[SpanContext],
-        began: int,
-        parent: Context = NOTHING,
-        above: SpanContext | int | None = None,
-    ) -> Span:
-        name, of_how_many = f"{operation} {self._place.shown}", (len(run),)
-        return self._start(name, SpanKind.CLIENT, parent, above, fixed, of_run, of_how_many, links, began)
+        return self._start(shape, parent, above, (len(run),), [each.above for each in trails])
 
     def __repr__(self) -> str:
         return f"<traced {self._source!r}>"
+
+
+def _of_source(place: Place, operation: str, kind: str) -> Shape:
+    return Shape(f"{operation} {place.shown}", SpanKind.CLIENT, place.attributes(operation, kind), of_run)
 
 
 def _begun(message: Message, carrier: Carrier, place: Place) -> Trail:
@@ -146,7 +141,7 @@ def decide(trail: Trail, start: Lazily) -> None:
         trail.above = trace_id
         return
     trail.above = start.unsampled(trace_id)
-    trail.context = set_span_in_context(NonRecordingSpan(trail.above), trail.context)
+    trail.context = with_span(NonRecordingSpan(trail.above), trail.context)
 
 
 def _let_go(run: Sequence[Message]) -> list[Trail]:
@@ -169,8 +164,7 @@ class TracedSink:
         self._place = place
         self._start = start
         self._carrier = carrier
-        self._name = f"send {place.shown}"
-        self._fixed = place.attributes("send", "send")
+        self._shape = Shape(f"send {place.shown}", SpanKind.PRODUCER, place.attributes("send", "send"), of_sent)
 
     @property
     def destination(self) -> str:
@@ -190,35 +184,36 @@ class TracedSink:
         try:
             await self._sink.publish(run)
         except PublishError as refused:
-            for at, (message, trail, span) in sent.items():
-                message.origin = trail  # type: ignore[assignment] # it may be published again
+            for at, trail, span in sent:
+                run[at].origin = trail  # type: ignore[assignment] # it may be published again
                 finish(span, refused.failures.get(at))
             raise
         except BaseException as error:
-            for message, trail, span in sent.values():
-                message.origin = trail  # type: ignore[assignment]
+            for at, trail, span in sent:
+                run[at].origin = trail  # type: ignore[assignment]
                 finish(span, error)
             raise
         now = time_ns()
-        for _, _, span in sent.values():
+        for _, _, span in sent:
             span.end(now)
 
-    def _begin(self, run: Sequence[Message]) -> dict[int, tuple[Message, Trail, Span]]:
-        start, place, inject, name, fixed = self._start, self._place, self._carrier.inject, self._name, self._fixed
+    def _begin(self, run: Sequence[Message]) -> list[tuple[int, Trail, Span]]:
+        """Start the spans of a run; gives back which of it they are of, and their trails."""
+        start, place, inject, shape = self._start, self._place, self._carrier.inject, self._shape
         plain = self._carrier.w3c and start.rule is not None
         # One for all of a run that nobody traces: it says no more than that they are not sampled.
         headers_of_untraced = {TRACEPARENT: unsampled()} if plain else None
-        sent: dict[int, tuple[Message, Trail, Span]] = {}
-        now = 0
+        sent: list[tuple[int, Trail, Span]] = []
+        now = time_ns()
         for at, message in enumerate(run):
             trail: Any = message.origin
             if type(trail) is Trail:
-                now = now or time_ns()
-                facts = place, trail.origin, message.destination, message.key, message.raw is None
-                span = start(name, SpanKind.PRODUCER, trail.context, trail.above, fixed, of_sent, facts, (), now)
-                inject(message, trail.context, span)
-                message.origin = trail.origin  # adapters know their own
-                sent[at] = message, trail, span
+                context, origin = trail.context, trail.origin
+                facts = place, origin, message.destination, message.key, message.raw is None
+                span = start(shape, context, trail.above, facts, (), now)
+                inject(message, context, span)
+                message.origin = origin  # adapters know their own
+                sent.append((at, trail, span))
             elif headers_of_untraced is not None:
                 if not message.headers:
                     message.headers = headers_of_untraced
@@ -228,16 +223,6 @@ class TracedSink:
 
     def __repr__(self) -> str:
         return f"<traced {self._sink!r}>"
-
-
-def distinct(spans: Iterable[SpanContext]) -> list[SpanContext]:
-    """Each span once, to link to. They may have states, which cannot be hashed."""
-    return list({(each.trace_id, each.span_id): each for each in spans}.values())
-
-
-def sampled(above: SpanContext | int | None) -> bool:
-    """Whether what is below is to be recorded; true for the id of a trace that is to begin."""
-    return above is not None and (type(above) is int or bool(above.trace_flags & SAMPLED))  # type: ignore[union-attr]
 
 
 def finish(span: Span, error: BaseException | None = None) -> None:

@@ -5,9 +5,11 @@ from logging import getLogger
 from threading import Event, Lock, Thread
 from time import monotonic
 
-from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, Context, attach, set_value
-from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor
+from opentelemetry.context import _SUPPRESS_INSTRUMENTATION_KEY, attach, set_value
+from opentelemetry.sdk.trace import ReadableSpan, SpanProcessor
 from opentelemetry.sdk.trace.export import SpanExporter
+
+from engine.telemetry.spans import LazySpan
 
 logger = getLogger("headrace")
 TELL_EVERY = 60.0
@@ -35,9 +37,6 @@ class Outbound(SpanProcessor):
         self._thread = Thread(target=self._run, name="headrace-spans", daemon=True)
         self._thread.start()
 
-    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
-        """Nothing: a span goes when it has ended."""
-
     def on_end(self, span: ReadableSpan) -> None:
         """Have it exported if there is room; never waits."""
         waiting = self._waiting
@@ -63,7 +62,7 @@ class Outbound(SpanProcessor):
         with self._exporting:
             while self._waiting:
                 taken = [self._waiting.popleft() for _ in range(min(self._batch, len(self._waiting)))]
-                spans = [span for span in taken if span.context is not None and span.context.trace_flags.sampled]
+                spans = [span for span in taken if type(span) is LazySpan or _is_sampled(span)]
                 try:
                     if spans:
                         self.exporter.export(spans)
@@ -84,3 +83,9 @@ class Outbound(SpanProcessor):
         """Export what waits."""
         self._export()
         return True
+
+
+def _is_sampled(span: ReadableSpan) -> bool:
+    """Whether it is to be exported; those of the engine's own kind are not even made where they are not."""
+    context = span.get_span_context()
+    return context is not None and context.trace_flags.sampled

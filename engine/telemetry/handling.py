@@ -7,7 +7,7 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from opentelemetry.context import Context, attach, detach
-from opentelemetry.trace import StatusCode
+from opentelemetry.trace import Span, StatusCode
 
 from actors import (
     BatchError,
@@ -27,6 +27,7 @@ from actors import (
     traced,
 )
 from engine.telemetry.attributes import ATTEMPT, ERROR_TYPE
+from engine.telemetry.contexts import enter, leave
 from engine.telemetry.processing import Process
 from engine.telemetry.trail import GROUND, Handling, Trail
 from topologies import Bound as Ready
@@ -85,34 +86,22 @@ class TracedStage:
 
         return traced
 
-    async def _within(self, invoke: Invoke, message: Message, trail: Trail, context: Context) -> Any:
+    async def _within(self, invoke: Invoke, message: Message, trail: Trail, context: Context, span: Span) -> Any:
         """Call the handler in the context of its span. Where it raises, what becomes of the message ends the span."""
-        handling = trail.handling
-        assert handling is not None
-        token = attach(context)
+        token = enter(context)
         try:
             result = await invoke(message)
-        except BatchError as error:
-            if all(0 <= index < handling.left for index in error.errors):
-                handling.left = len(error.errors)
-            if handling.left == 0:
-                handling.span.end()
-            raise
-        except (Exception, SystemExit):
-            raise
         except BaseException as error:
-            if not not_ours(error):
-                handling.span.add_event(PUT_BACK)
-                handling.span.end()
-                trail.handling = None
-            raise
-        finally:
             detach(token)
+            _raised(trail, span, error)
+            raise
+        leave(token)
         if self._late:
-            handling.returned = True
+            trail.handling = trail.handling or Handling(span)
+            trail.handling.returned = True
         else:
             trail.handling = None
-            handling.span.end()
+            span.end()
         return result
 
     def passing_on(self, pass_on: PassOn) -> PassOn:
@@ -138,6 +127,20 @@ class TracedStage:
         ledger = TracedLedger(*arguments)
         ledger.process = self._process
         return ledger
+
+
+def _raised(trail: Trail, span: Span, error: BaseException) -> None:
+    """Have a span wait for what becomes of its messages, where anything is known to."""
+    handling = trail.handling = trail.handling or Handling(span)
+    if isinstance(error, BatchError):
+        if all(0 <= index < handling.left for index in error.errors):
+            handling.left = len(error.errors)
+        if handling.left == 0:
+            span.end()
+    elif not isinstance(error, Exception | SystemExit) and not not_ours(error):
+        span.add_event(PUT_BACK)
+        span.end()
+        trail.handling = None
 
 
 def _on_the_ground(invoke: Invoke) -> Invoke:
@@ -177,9 +180,7 @@ class TracedLedger(Ledger):
         """What `Ledger` does, below the span that tells why."""
         origin: Any = message.origin
         if type(origin) is Trail:
-            trail, _ = self.process.begin(message)
-            handling, trail.handling = trail.handling, None
-            assert handling is not None
+            handling = Handling(self.process.begin(message)[2])
             note(handling, error, False, message.attempt)
             handling.span.end()
         super().reject(message, error, stage)

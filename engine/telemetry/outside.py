@@ -9,7 +9,7 @@ from opentelemetry.trace import SpanKind, TracerProvider
 from actors import Endpoint, Message, Sink
 from engine.telemetry.attributes import INBOX_NAME, of_fetched, place_of
 from engine.telemetry.edges import TracedSink, decide
-from engine.telemetry.spans import Lazily
+from engine.telemetry.spans import Lazily, Shape
 from engine.telemetry.tracing import Tracing, tracing_of
 from engine.telemetry.trail import Trail, span_in
 
@@ -43,9 +43,8 @@ class Outside:
         place = place_of(endpoint)
         fixed = place.attributes("receive", "receive") | {"messaging.destination.temporary": True}
         facts = place, reply.origin, reply.key, False, 1
-        links = [] if sender is None else [sender]
-        name = f"receive {INBOX_NAME}"
-        self._start(name, SpanKind.CLIENT, parent, above, fixed, of_fetched, facts, links, began).end(time_ns())
+        shape = Shape(f"receive {INBOX_NAME}", SpanKind.CLIENT, fixed, of_fetched)
+        self._start(shape, parent, above, facts, [sender], began).end(time_ns())
 
 
 @lru_cache(maxsize=4)

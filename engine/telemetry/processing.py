@@ -1,10 +1,9 @@
 """The process spans of one stage: what each is called, what it is below, and what it is linked to."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.context import Context
-from opentelemetry.trace import SpanContext, SpanKind, set_span_in_context
+from opentelemetry.trace import Span, SpanContext, SpanKind
 
 from actors import Message
 from engine.telemetry.attributes import (
@@ -18,8 +17,8 @@ from engine.telemetry.attributes import (
     of_made,
     of_run,
 )
-from engine.telemetry.edges import distinct, sampled
-from engine.telemetry.spans import Asked, Attributes, Describe, Lazily
+from engine.telemetry.contexts import sampled, with_span
+from engine.telemetry.spans import Above, Asked, Attributes, Describe, Lazily, Shape
 from engine.telemetry.trail import NOTHING, Handling, Trail
 from topologies import Stage
 
@@ -40,75 +39,75 @@ class Process:
         self._start = start
         self._more = {TOPOLOGY: topology, STAGE: stage.name}
         fixed: Attributes = {OPERATION: "process", OPERATION_TYPE: "process", **self._more}
-        self._inner = f"process {stage.name}", SpanKind.INTERNAL, fixed
-        self._fetched: dict[int, tuple[str, SpanKind, Attributes]] = {}
+        self._inner = _shapes(f"process {stage.name}", SpanKind.INTERNAL, fixed, of_made)
+        self._fetched: dict[int, tuple[Shape, Shape]] = {}
 
-    def _said_of(self, place: Place | None) -> tuple[str, SpanKind, Attributes]:
-        """Name, kind and attributes of the spans of what comes from there; None stands for other stages."""
+    def _shapes_of(self, place: Place | None) -> tuple[Shape, Shape]:
+        """The spans of one message that comes from there, and those of a batch; None stands for other stages."""
         if place is None:
             return self._inner
         found = self._fetched.get(id(place))
         if found is None:
             fixed = place.attributes("process", "process", **self._more)
-            found = self._fetched[id(place)] = f"process {place.shown}", SpanKind.CONSUMER, fixed
+            found = _shapes(f"process {place.shown}", SpanKind.CONSUMER, fixed, of_fetched)
+            self._fetched[id(place)] = found
         return found
 
     # -- one message -------------------------------------------------------------------------------------------
 
-    def begin(self, message: Message) -> tuple[Trail, Context]:
+    def begin(self, message: Message) -> tuple[Trail, Context, Span]:
         """Start the span of a message that has a trail; what is made of the message is below it from now on."""
         trail: Any = message.origin
-        links: Sequence[SpanContext] = ()
-        again = trail.stage is None and message.attempt > 1
-        if trail.stage is self:
-            trail = message.origin = trail.around(trail.origin)
-            links = (trail.previous,)
-            if type(trail.parent[1]) is SpanContext:
-                trail.context, trail.above = trail.parent
-        elif trail.stage is not None:
-            trail = message.origin = Trail(trail.origin, trail.context, trail.above)  # type: ignore[assignment]
+        again = message.attempt > 1 and trail.stage is None
+        links: tuple[Above, ...] = ()
+        if trail.stage is not None:
+            trail, links = self._anew(message, trail)
         place, parent, above = trail.fetched, trail.context, trail.above
-        name, kind, fixed = self._said_of(place)
-        describe: Describe = of_made
         facts: tuple[Any, ...] = (trail.origin, message.attempt)
         if place is not None:
-            if type(above) is SpanContext and above not in links:
-                links = (above, *links)
-            describe = of_fetched
+            links = (above, *links)
             facts = place, trail.origin, message.key, message.raw is None, message.attempt
-        span = self._start(name, kind, parent, above, fixed, describe, facts, links)
+        span = self._start(self._shapes_of(place)[0], parent, above, facts, links)
         trail.stage, trail.parent = self, (parent, above)
         trail.above = trail.previous = span.get_span_context()
-        trail.context = context = set_span_in_context(span, parent)
-        trail.handling = Handling(span)
+        trail.context = context = with_span(span, parent)
         if again:
             span.add_event(REDELIVERY, {ATTEMPT: message.attempt})
-        return trail, context
+        return trail, context, span
+
+    def _anew(self, message: Message, trail: Trail) -> tuple[Trail, tuple[Above, ...]]:
+        """The trail of a message that a stage has handled, this one or another, and what to link to of that."""
+        if trail.stage is not self:
+            made = message.origin = Trail(trail.origin, trail.context, trail.above)  # type: ignore[assignment]
+            return made, ()
+        again = message.origin = trail.around(trail.origin)  # type: ignore[assignment]
+        assert again.parent is not None
+        if type(again.parent[1]) is SpanContext:
+            again.context, again.above = again.parent
+        return again, (trail.previous,)
 
     # -- batches -----------------------------------------------------------------------------------------------
 
-    def begin_batch(self, joint: Message) -> tuple[Trail, Context] | None:
+    def begin_batch(self, joint: Message) -> tuple[Trail, Context, Span] | None:
         """Start the span of a batch; None where none of its messages is sampled."""
         run: list[Message] = joint.record
         origins: list[Any] = [each.origin for each in run]
         trails = [origin for origin in origins if type(origin) is Trail]
         if not any(sampled(trail.above) for trail in trails):
             return None
-        links = distinct(link for trail in trails for link in self._links(trail))
+        links = [link for trail in trails for link in self._links(trail)]
         place = next((trail.fetched for trail in trails if trail.fetched is not None), None)
-        name, kind, fixed = self._said_of(place)
-        span = self._start(name, kind, NOTHING, None, fixed, of_run, (len(run),), links)
-        context, own = set_span_in_context(span, NOTHING), span.get_span_context()
+        span = self._start(self._shapes_of(place)[1], NOTHING, None, (len(run),), links)
+        context, own = with_span(span, NOTHING), span.get_span_context()
         handling = Handling(span, len(run))
         for message in run:
             message.origin = self._member(message.origin, context, own, handling)  # type: ignore[assignment]
         joint.origin = trail = Trail(joint.origin, context, own)  # type: ignore[assignment]
         trail.stage, trail.handling = self, handling
-        return trail, context
+        return trail, context, span
 
-    def _links(self, trail: Trail) -> list[SpanContext]:
-        found = [trail.above, trail.previous if trail.stage is self else None]
-        return [each for each in found if isinstance(each, SpanContext)]
+    def _links(self, trail: Trail) -> tuple[Above, Above]:
+        return trail.above, trail.previous if trail.stage is self else None
 
     def _member(self, origin: Any, context: Context, own: SpanContext, handling: Handling) -> Trail:
         """The trail of one message of a batch: it goes on in its own trace if it has one, else in the batch's."""
@@ -119,3 +118,7 @@ class Process:
             trail = Trail(origin, context, own)
         trail.stage, trail.parent, trail.previous, trail.handling = self, (trail.context, trail.above), own, handling
         return trail
+
+
+def _shapes(name: str, kind: SpanKind, fixed: Attributes, of_one: Describe) -> tuple[Shape, Shape]:
+    return Shape(name, kind, fixed, of_one), Shape(name, kind, fixed, of_run)

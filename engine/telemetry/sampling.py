@@ -4,7 +4,11 @@ Their descriptions are part of OpenTelemetry's specification, and say all that t
 """
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from math import log1p
+from random import getrandbits, random, randrange
+from sys import maxsize
 
 from opentelemetry.sdk.trace.sampling import Sampler, TraceIdRatioBased
 
@@ -30,6 +34,36 @@ class Rule:
         if self.follows and parent_sampled is not None:
             return parent_sampled
         return trace_id & LOW_BITS < self.bound
+
+
+class Roots:
+    """Which of the messages that no trace has reached yet begin one.
+
+    Of ids that are random, each is sampled with the same chance: so how many are passed over is drawn for all of them
+    at once, from the geometric distribution. Ids from `new_id` are looked at one by one.
+    """
+
+    def __init__(self, rule: Rule, new_id: Callable[[], int] | None = None) -> None:
+        self._bound = rule.bound
+        self._new_id = new_id
+        chance = rule.bound / (LOW_BITS + 1)
+        self._every = new_id is not None or chance >= 1
+        self._scale = 1 / log1p(-chance) if 0 < chance < 1 else None
+        self.left = self.passed_over()
+        """Messages that are passed over before one is looked at."""
+
+    def passed_over(self) -> int:
+        """How many do not begin a trace before the next one that does, or is to be looked at."""
+        if self._every:
+            return 0
+        return maxsize if self._scale is None else int(log1p(-random()) * self._scale)
+
+    def trace_id(self) -> int | None:
+        """The id of a trace that the next message begins; None where it does not."""
+        if self._new_id is None:
+            return getrandbits(64) << 64 | randrange(self._bound)
+        trace_id = self._new_id()
+        return trace_id if trace_id & LOW_BITS < self._bound else None
 
 
 def rule_of(sampler: Sampler) -> Rule | None:

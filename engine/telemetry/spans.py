@@ -7,7 +7,8 @@ the exporter in its thread, or a handler that adds something. Any other provider
 """
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from functools import partial
 from random import getrandbits
 from threading import Lock
@@ -17,37 +18,54 @@ from typing import Any, Protocol
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace import Span as SdkSpan
-from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, TracerProvider
+from opentelemetry.sdk.trace import SpanLimits, SpanProcessor, SynchronousMultiSpanProcessor, TracerProvider
 from opentelemetry.sdk.trace import Tracer as SdkTracer
+from opentelemetry.sdk.trace.export import BatchSpanProcessor, SimpleSpanProcessor
 from opentelemetry.sdk.trace.id_generator import RandomIdGenerator
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, Span, SpanContext, SpanKind, TraceFlags, Tracer
 
-from engine.telemetry.sampling import LOW_BITS, Rule
+from engine.telemetry.contexts import NO_STATE, SAMPLED, made, made_valid, parts
+from engine.telemetry.sampling import LOW_BITS, Roots, Rule
 
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]
 Describe = Callable[..., dict[str, Value]]
-SAMPLED = int(TraceFlags.SAMPLED)
+Above = SpanContext | int | None
+"""What a span is below: another, or the trace of that id, which it begins; None where that is not known yet."""
 RANDOM = int(TraceFlags.RANDOM_TRACE_ID)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What all spans of one operation at one place have in common.
+
+    `describe(*facts)` gives the attributes that are not known beforehand.
+    """
+
+    name: str
+    kind: SpanKind
+    fixed: Attributes
+    describe: Describe | None = None
+
+    def attributes(self, facts: tuple[Any, ...]) -> Attributes:
+        """All attributes of one span."""
+        return self.fixed if self.describe is None else {**self.fixed, **self.describe(*facts)}
 
 
 class Start(Protocol):
     """How a span is started, below `above`: what the current span of `parent` is, or the trace that it is the root of.
 
-    `describe(*facts)` gives the attributes that are not known to its stage beforehand.
+    It is linked once to each span that is among `links`.
     """
 
     def __call__(
         self,
-        name: str,
-        kind: SpanKind,
+        shape: Shape,
         parent: Context,
-        above: SpanContext | int | None,
-        fixed: Attributes,
-        describe: Describe | None = None,
+        above: Above,
         facts: tuple[Any, ...] = (),
-        links: Sequence[SpanContext] = (),
+        links: Sequence[Above] = (),
         at: int | None = None,
     ) -> Span: ...
 
@@ -55,6 +73,12 @@ class Start(Protocol):
 def limits() -> SpanLimits:
     """The limits that the environment sets; where it sets none for links, a batch links to each of its messages."""
     return SpanLimits(max_links=None if "OTEL_SPAN_LINK_COUNT_LIMIT" in os.environ else SpanLimits.UNSET)
+
+
+def distinct(links: Iterable[Above]) -> list[Link]:
+    """A link to each span once. They may have states, which cannot be hashed."""
+    spans = [each for each in links if isinstance(each, SpanContext)]
+    return [Link(each) for each in {(each.trace_id, each.span_id): each for each in spans}.values()]
 
 
 class Kit:
@@ -71,39 +95,45 @@ class Kit:
 class LazySpan(SdkSpan):
     """An SDK span that is recorded for certain, and filled in when somebody first reads or changes it."""
 
+    __slots__ = ("above", "began", "ended", "facts", "kit", "linked", "on_end", "own", "shape")
+
     kit: Kit
     own: SpanContext
-    seed: tuple[Any, ...] | None
+    shape: Shape | None
+    """None when it is filled in."""
+    above: SpanContext | None
+    facts: tuple[Any, ...]
+    linked: Sequence[Above]
+    began: int
     ended: int | None
+    on_end: Callable[[SdkSpan], None]
 
     def __getattr__(self, name: str) -> Any:
         """Called for a field that is not there yet: fill all of them in."""
         with _FILLING:
-            if self.__dict__.get("seed") is None:
+            if self.shape is None:
                 if name in self.__dict__:  # another thread was faster
                     return self.__dict__[name]
                 raise AttributeError(name)
-            self._fill()
+            self._fill(self.shape)
         return getattr(self, name)
 
-    def _fill(self) -> None:
-        assert self.seed is not None
-        kit = self.kit
-        (name, kind, parent, fixed, describe, facts, links, at), self.seed = self.seed, None
+    def _fill(self, shape: Shape) -> None:
+        kit, self.shape = self.kit, None
         SdkSpan.__init__(
             self,
-            name=name,
+            name=shape.name,
             context=self.own,
-            parent=parent,
+            parent=self.above,
             sampler=kit.sampler,
             resource=kit.resource,
-            attributes=fixed if describe is None else {**fixed, **describe(*facts)},
-            links=[Link(each) for each in links],
-            kind=kind,
+            attributes=shape.attributes(self.facts),
+            links=distinct(self.linked),
+            kind=shape.kind,
             limits=kit.limits,
             instrumentation_scope=kit.scope,
         )
-        self.start(at)
+        self.start(self.began)
         if self.ended is not None:
             super().end(self.ended)
 
@@ -122,13 +152,36 @@ class LazySpan(SdkSpan):
         if self.ended is not None:
             return
         self.ended = time_ns() if end_time is None else end_time
-        if self.seed is None:
+        if self.shape is None:
             super().end(self.ended)
-        self.kit.processor.on_end(self)
+        self.on_end(self)
 
 
 _FILLING = Lock()
 _new: Callable[[type[LazySpan]], LazySpan] = object.__new__
+_IDLE = {each.on_start for each in (SpanProcessor, BatchSpanProcessor, SimpleSpanProcessor)}
+"""What does nothing when a span starts."""
+
+
+class Told:
+    """Who is told that spans start and end: straight where there is one to tell, and nobody who does not care."""
+
+    def __init__(self, processor: SpanProcessor) -> None:
+        self._processor = processor
+        self.plain = type(processor) is SynchronousMultiSpanProcessor
+        """Whether its parts are known, and can change."""
+        self.parts: Any = None
+        self.start: Callable[..., None] | None = processor.on_start
+        self.end: Callable[[SdkSpan], None] = processor.on_end
+
+    def look(self) -> None:
+        """See who is there by now."""
+        if not self.plain:
+            return
+        several: tuple[SpanProcessor, ...] = getattr(self._processor, "_span_processors", ())
+        idle = bool(several) and all(type(each).on_start in _IDLE for each in several)
+        self.parts, self.start = several, None if idle else self._processor.on_start
+        self.end = several[0].on_end if len(several) == 1 else self._processor.on_end
 
 
 class Lazily:
@@ -137,13 +190,16 @@ class Lazily:
     def __init__(self, provider: TracerProvider, tracer: SdkTracer, scope: InstrumentationScope, rule: Rule) -> None:
         self.rule = rule
         self._kit = Kit(tracer, scope)
-        self._on_start = self._kit.processor.on_start
+        self._processor: Any = self._kit.processor
+        self._told = Told(self._processor)
         ids = provider.id_generator
         random = type(ids) is RandomIdGenerator  # which draws again where a draw gives nothing but zeros
         self.trace_id: Callable[[], int] = partial(getrandbits, 128) if random else ids.generate_trace_id
         self._span_id: Callable[[], int] = partial(getrandbits, 64) if random else ids.generate_span_id
+        self._made = made_valid if random else made
+        self.roots = Roots(rule, None if random else self.trace_id)
         self._of_root = TraceFlags(SAMPLED | (RANDOM if ids.is_trace_id_random() else 0))
-        self._of_child = TraceFlags(SAMPLED), TraceFlags(SAMPLED | RANDOM)
+        self._of_child = [TraceFlags(SAMPLED), TraceFlags(SAMPLED | RANDOM)]
         self._bound, self._follows = rule.bound, rule.follows
 
     def unsampled(self, above: SpanContext | int) -> SpanContext:
@@ -154,31 +210,34 @@ class Lazily:
 
     def __call__(
         self,
-        name: str,
-        kind: SpanKind,
+        shape: Shape,
         parent: Context,
-        above: SpanContext | int | None,
-        fixed: Attributes,
-        describe: Describe | None = None,
+        above: Above,
         facts: tuple[Any, ...] = (),
-        links: Sequence[SpanContext] = (),
+        links: Sequence[Above] = (),
         at: int | None = None,
     ) -> Span:
         """A span, started; one without a parent is recorded, for whoever asks for it has decided that."""
         span = _new(LazySpan)
-        span.kit = self._kit
         if type(above) is SpanContext:
-            flags = above.trace_flags
-            if not (flags & SAMPLED if self._follows else above.trace_id & LOW_BITS < self._bound):
+            trace_id, _, flags, state = parts(above)
+            if not (flags & SAMPLED if self._follows else trace_id & LOW_BITS < self._bound):
                 return NonRecordingSpan(self.unsampled(above))
             flags = self._of_child[flags & RANDOM != 0]
-            span.own = SpanContext(above.trace_id, self._span_id(), False, flags, above.trace_state)
+            span.own = self._made((trace_id, self._span_id(), False, flags, state, True))
+            span.above = above
         else:
-            span.own = SpanContext(above or self.trace_id(), self._span_id(), False, self._of_root)  # type: ignore[arg-type]
-            above = None
-        span.seed = (name, kind, above, fixed, describe, facts, links, at or time_ns())
-        span.ended = None
-        self._on_start(span, parent)
+            trace_id = above or self.trace_id()  # type: ignore[assignment]
+            span.own = self._made((trace_id, self._span_id(), False, self._of_root, NO_STATE, True))
+            span.above = None
+        span.kit, span.shape, span.facts, span.linked, span.ended = self._kit, shape, facts, links, None
+        span.began = at or time_ns()
+        told = self._told
+        if not told.plain or told.parts is not self._processor._span_processors:
+            told.look()
+        if told.start is not None:
+            told.start(span, parent)
+        span.on_end = told.end
         return span
 
 
@@ -192,16 +251,12 @@ class Asked:
 
     def __call__(
         self,
-        name: str,
-        kind: SpanKind,
+        shape: Shape,
         parent: Context,
-        above: SpanContext | int | None,
-        fixed: Attributes,
-        describe: Describe | None = None,
+        above: Above,
         facts: tuple[Any, ...] = (),
-        links: Sequence[SpanContext] = (),
+        links: Sequence[Above] = (),
         at: int | None = None,
     ) -> Span:
         """A span, started; it records nothing where it is not sampled."""
-        attributes = fixed if describe is None else {**fixed, **describe(*facts)}
-        return self._tracer.start_span(name, parent, kind, attributes, [Link(each) for each in links], at)
+        return self._tracer.start_span(shape.name, parent, shape.kind, shape.attributes(facts), distinct(links), at)
