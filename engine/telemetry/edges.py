@@ -12,7 +12,7 @@ from engine.telemetry.attributes import ERROR_TYPE, Place, of_run, of_sent
 from engine.telemetry.contexts import sampled, with_span
 from engine.telemetry.sampling import LOW_BITS
 from engine.telemetry.spans import Asked, Lazily, Shape
-from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, unsampled
+from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, trail_of, unsampled
 
 logger = getLogger("headrace")
 
@@ -89,7 +89,7 @@ class TracedSource:
                 left -= 1
             else:
                 if (trace_id := roots.trace_id()) is not None:
-                    message.origin = trail = Trail(message.origin, NOTHING, trace_id, place)  # type: ignore[assignment]
+                    message.origin = trail = trail_of(message.origin, NOTHING, trace_id, place)  # type: ignore[assignment]
                     traced.append(trail)
                 left = roots.passed_over()
         roots.left = left
@@ -129,7 +129,7 @@ def _of_source(place: Place, operation: str, kind: str) -> Shape:
 def _begun(message: Message, carrier: Carrier, place: Place) -> Trail:
     """The trail of a message as it comes in, as far as its headers tell."""
     context = carrier.extract(message.headers)
-    trail = Trail(message.origin, context, span_in(context), place)
+    trail = trail_of(message.origin, context, span_in(context), place)
     message.origin = trail  # type: ignore[assignment] # it reads as the origin does
     return trail
 

@@ -11,7 +11,7 @@ from engine.telemetry.attributes import INBOX_NAME, of_fetched, place_of
 from engine.telemetry.edges import TracedSink, decide
 from engine.telemetry.spans import Lazily, Shape
 from engine.telemetry.tracing import Tracing, tracing_of
-from engine.telemetry.trail import Trail, span_in
+from engine.telemetry.trail import span_in, trail_of
 
 
 class Outside:
@@ -28,7 +28,7 @@ class Outside:
         context = get_current()
         if span_in(context) is None and message.headers:
             context = self._carrier.extract(message.headers) or context
-        trail = Trail(message.origin, context, span_in(context))
+        trail = trail_of(message.origin, context, span_in(context))
         if isinstance(self._start, Lazily) and trail.above is None:
             decide(trail, self._start)
         message.origin = trail  # type: ignore[assignment] # it reads as the origin does

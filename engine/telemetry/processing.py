@@ -19,7 +19,7 @@ from engine.telemetry.attributes import (
 )
 from engine.telemetry.contexts import sampled, with_span
 from engine.telemetry.spans import Above, Asked, Attributes, Describe, Lazily, Shape
-from engine.telemetry.trail import NOTHING, Handling, Trail
+from engine.telemetry.trail import NOTHING, Handling, Trail, trail_of
 from topologies import Stage
 
 REDELIVERY = "headrace.redelivery"
@@ -78,7 +78,7 @@ class Process:
     def _anew(self, message: Message, trail: Trail) -> tuple[Trail, tuple[Above, ...]]:
         """The trail of a message that a stage has handled, this one or another, and what to link to of that."""
         if trail.stage is not self:
-            made = message.origin = Trail(trail.origin, trail.context, trail.above)  # type: ignore[assignment]
+            made = message.origin = trail_of(trail.origin, trail.context, trail.above)  # type: ignore[assignment]
             return made, ()
         again = message.origin = trail.around(trail.origin)  # type: ignore[assignment]
         assert again.parent is not None
@@ -102,7 +102,7 @@ class Process:
         handling = Handling(span, len(run))
         for message in run:
             message.origin = self._member(message.origin, context, own, handling)  # type: ignore[assignment]
-        joint.origin = trail = Trail(joint.origin, context, own)  # type: ignore[assignment]
+        joint.origin = trail = trail_of(joint.origin, context, own)  # type: ignore[assignment]
         trail.stage, trail.handling = self, handling
         return trail, context, span
 
@@ -112,10 +112,10 @@ class Process:
     def _member(self, origin: Any, context: Context, own: SpanContext, handling: Handling) -> Trail:
         """The trail of one message of a batch: it goes on in its own trace if it has one, else in the batch's."""
         if type(origin) is Trail and isinstance(origin.above, SpanContext):
-            trail = Trail(origin.origin, origin.context, origin.above, origin.fetched)
+            trail = trail_of(origin.origin, origin.context, origin.above, origin.fetched)
         else:
             origin = origin.origin if type(origin) is Trail else origin
-            trail = Trail(origin, context, own)
+            trail = trail_of(origin, context, own)
         trail.stage, trail.parent, trail.previous, trail.handling = self, (trail.context, trail.above), own, handling
         return trail
 

@@ -6,6 +6,7 @@ Their descriptions are part of OpenTelemetry's specification, and say all that t
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from math import log1p
 from random import getrandbits, random, randrange
 from sys import maxsize
@@ -45,9 +46,9 @@ class Roots:
 
     def __init__(self, rule: Rule, new_id: Callable[[], int] | None = None) -> None:
         self._bound = rule.bound
-        self._new_id = new_id
         chance = rule.bound / (LOW_BITS + 1)
-        self._every = new_id is not None or chance >= 1
+        self._new_id = partial(getrandbits, 128) if new_id is None and chance >= 1 else new_id
+        self._every = self._new_id is not None
         self._scale = 1 / log1p(-chance) if 0 < chance < 1 else None
         self.left = self.passed_over()
         """Messages that are passed over before one is looked at."""
