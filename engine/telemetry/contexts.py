@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
-from functools import partial
 from operator import itemgetter
 from typing import Any
 
@@ -15,27 +14,19 @@ SAMPLED = int(TraceFlags.SAMPLED)
 NO_STATE = SpanContext(1, 1, False).trace_state
 """The state of nearly every trace."""
 Parts = tuple[int, int, TraceFlags, TraceState]
-Whole = tuple[int, int, bool, TraceFlags, TraceState, bool]
 
 (_SPAN,) = set_span_in_context(INVALID_SPAN, Context())
-_LIKE: Whole = 1, 2, False, TraceFlags(SAMPLED), TraceState([("a", "b")]), True
+_LIKE = 1, 2, False, TraceFlags(SAMPLED), TraceState([("a", "b")]), True
 
 
 def _parts_of(context: SpanContext) -> Parts:
     return context.trace_id, context.span_id, context.trace_flags, context.trace_state
 
 
-def made(whole: Whole) -> SpanContext:
-    """The context of a span of any ids, by the API's own ways."""
-    return SpanContext(*whole[:5])
-
-
-made_valid: Callable[[Whole], SpanContext] = made
-"""The context of a span with ids that are no zeros, from all that it consists of: the last says that it is valid."""
 parts: Callable[[SpanContext], Parts] = _parts_of
 """Trace id, span id, flags and state of a context."""
 if tuple(SpanContext(*_LIKE[:5])) == _LIKE:  # it is a tuple, laid out so
-    made_valid, parts = partial(tuple.__new__, SpanContext), itemgetter(0, 1, 3, 4)
+    parts = itemgetter(0, 1, 3, 4)
 
 
 def with_span(span: Span, parent: Context) -> Context:
@@ -43,11 +34,6 @@ def with_span(span: Span, parent: Context) -> Context:
     if not parent or (len(parent) == 1 and _SPAN in parent):
         return Context({_SPAN: span})
     return set_span_in_context(span, parent)
-
-
-def sampled(above: SpanContext | int | None) -> bool:
-    """Whether what is below is to be recorded; true for the id of a trace that is to begin."""
-    return type(above) is int or (above is not None and parts(above)[2] & SAMPLED != 0)  # type: ignore[arg-type]
 
 
 def _entering() -> tuple[Callable[[Context], Token[Context]], Callable[[Token[Context]], Any]]:

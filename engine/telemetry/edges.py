@@ -9,9 +9,9 @@ from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
 
 from actors import Message, PublishError, Sink, Source, redact, text
 from engine.telemetry.attributes import ERROR_TYPE, Place, of_run, of_sent
-from engine.telemetry.contexts import sampled, with_span
+from engine.telemetry.contexts import with_span
 from engine.telemetry.sampling import LOW_BITS
-from engine.telemetry.spans import Asked, Lazily, Shape
+from engine.telemetry.spans import Asked, Lazily, Shape, sampled
 from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, trail_of, unsampled
 
 logger = getLogger("headrace")

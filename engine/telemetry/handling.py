@@ -69,13 +69,11 @@ class TracedStage:
         return Ready(traced, bound.actor)
 
     def _of_messages(self, invoke: Invoke, unsampled: Invoke) -> Invoke:
-        begin, within = self._process.begin, self._within
+        within = self._within_one
 
         def traced(message: Message) -> Coroutine[Any, Any, Any]:
             origin: Any = message.origin
-            if type(origin) is not Trail:
-                return unsampled(message)
-            return within(invoke, message, *begin(message))
+            return within(invoke, message) if type(origin) is Trail else unsampled(message)
 
         return traced
 
@@ -85,6 +83,24 @@ class TracedStage:
             return unsampled(joint) if begun is None else self._within(invoke, joint, *begun)
 
         return traced
+
+    async def _within_one(self, invoke: Invoke, message: Message) -> Any:
+        """What `_within` does for a message alone."""
+        trail, context, span = self._process.begin(message)
+        token = enter(context)
+        try:
+            result = await invoke(message)
+        except BaseException as error:
+            detach(token)
+            _raised(trail, span, error)
+            raise
+        leave(token)
+        if self._late:
+            trail.handling = Handling(span)
+            trail.handling.returned = True
+        else:
+            span.end()
+        return result
 
     async def _within(self, invoke: Invoke, message: Message, trail: Trail, context: Context, span: Span) -> Any:
         """Call the handler in the context of its span. Where it raises, what becomes of the message ends the span."""

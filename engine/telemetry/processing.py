@@ -1,5 +1,6 @@
 """The process spans of one stage: what each is called, what it is below, and what it is linked to."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from opentelemetry.context import Context
@@ -17,8 +18,8 @@ from engine.telemetry.attributes import (
     of_made,
     of_run,
 )
-from engine.telemetry.contexts import sampled, with_span
-from engine.telemetry.spans import Above, Asked, Attributes, Describe, Lazily, Shape
+from engine.telemetry.contexts import with_span
+from engine.telemetry.spans import Above, Asked, Attributes, Describe, Lazily, LazySpan, Shape, is_span, sampled
 from engine.telemetry.trail import NOTHING, Handling, Trail, trail_of
 from topologies import Stage
 
@@ -59,17 +60,18 @@ class Process:
         """Start the span of a message that has a trail; what is made of the message is below it from now on."""
         trail: Any = message.origin
         again = message.attempt > 1 and trail.stage is None
-        links: tuple[Above, ...] = ()
+        links: Sequence[Above] = ()
         if trail.stage is not None:
             trail, links = self._anew(message, trail)
         place, parent, above = trail.fetched, trail.context, trail.above
         facts: tuple[Any, ...] = (trail.origin, message.attempt)
         if place is not None:
-            links = (above, *links)
+            if type(above) is not int:
+                links = (above, *links)
             facts = place, trail.origin, message.key, message.raw is None, message.attempt
         span = self._start(self._shapes_of(place)[0], parent, above, facts, links)
-        trail.stage, trail.parent = self, (parent, above)
-        trail.above = trail.previous = span.get_span_context()
+        trail.stage, trail.parent, trail.below = self, parent, above
+        trail.above = trail.previous = span if type(span) is LazySpan else span.get_span_context()
         trail.context = context = with_span(span, parent)
         if again:
             span.add_event(REDELIVERY, {ATTEMPT: message.attempt})
@@ -81,9 +83,8 @@ class Process:
             made = message.origin = trail_of(trail.origin, trail.context, trail.above)  # type: ignore[assignment]
             return made, ()
         again = message.origin = trail.around(trail.origin)  # type: ignore[assignment]
-        assert again.parent is not None
-        if type(again.parent[1]) is SpanContext:
-            again.context, again.above = again.parent
+        if is_span(again.below):
+            again.context, again.above = again.parent, again.below
         return again, (trail.previous,)
 
     # -- batches -----------------------------------------------------------------------------------------------
@@ -111,12 +112,13 @@ class Process:
 
     def _member(self, origin: Any, context: Context, own: SpanContext, handling: Handling) -> Trail:
         """The trail of one message of a batch: it goes on in its own trace if it has one, else in the batch's."""
-        if type(origin) is Trail and isinstance(origin.above, SpanContext):
+        if type(origin) is Trail and is_span(origin.above):
             trail = trail_of(origin.origin, origin.context, origin.above, origin.fetched)
         else:
             origin = origin.origin if type(origin) is Trail else origin
             trail = trail_of(origin, context, own)
-        trail.stage, trail.parent, trail.previous, trail.handling = self, (trail.context, trail.above), own, handling
+        trail.stage, trail.parent, trail.below = self, trail.context, trail.above
+        trail.previous, trail.handling = own, handling
         return trail
 
 

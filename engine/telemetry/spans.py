@@ -13,7 +13,7 @@ from functools import partial
 from random import getrandbits
 from threading import Lock
 from time import time_ns
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard, Union
 
 from opentelemetry.context import Context
 from opentelemetry.sdk.resources import Resource
@@ -32,15 +32,16 @@ from opentelemetry.trace import (
     SpanKind,
     TraceFlags,
     Tracer,
+    TraceState,
 )
 
-from engine.telemetry.contexts import NO_STATE, SAMPLED, made, made_valid, parts
+from engine.telemetry.contexts import NO_STATE, SAMPLED, parts
 from engine.telemetry.sampling import LOW_BITS, Roots, Rule
 
 Value = str | bool | int | float
 Attributes = Mapping[str, Value]
 Describe = Callable[..., dict[str, Value]]
-Above = SpanContext | int | None
+Above = Union["LazySpan", SpanContext, int, None]
 """What a span is below: another, or the trace of that id, which it begins; None where that is not known yet."""
 RANDOM = int(TraceFlags.RANDOM_TRACE_ID)
 
@@ -86,8 +87,23 @@ def limits() -> SpanLimits:
 
 def distinct(links: Iterable[Above]) -> list[Link]:
     """A link to each span once. They may have states, which cannot be hashed."""
-    spans = [each for each in links if isinstance(each, SpanContext)]
+    spans = [context_of(each) for each in links if is_span(each)]
     return [Link(each) for each in {(each.trace_id, each.span_id): each for each in spans}.values()]
+
+
+def is_span(above: Above) -> "TypeGuard[LazySpan | SpanContext]":
+    """Whether there is a span above, and not a trace that is to begin."""
+    return above is not None and type(above) is not int
+
+
+def context_of(above: "LazySpan | SpanContext") -> SpanContext:
+    """The context of a span."""
+    return above if isinstance(above, SpanContext) else above.get_span_context()
+
+
+def sampled(above: Above) -> bool:
+    """Whether what is below is to be recorded; true for the id of a trace that is to begin."""
+    return parts(above)[2] & SAMPLED != 0 if type(above) is SpanContext else above is not None
 
 
 class Kit:
@@ -104,13 +120,21 @@ class Kit:
 class LazySpan(SdkSpan):
     """An SDK span that is recorded for certain, and filled in when somebody first reads or changes it."""
 
-    __slots__ = ("above", "began", "ended", "facts", "kit", "linked", "on_end", "own", "shape")
+    __slots__ = (
+        *("above", "began", "ended", "facts", "flags", "kit", "linked", "on_end", "own", "shape"),
+        *("span_id", "state", "trace_id"),
+    )
 
     kit: Kit
-    own: SpanContext
+    trace_id: int
+    span_id: int
+    flags: TraceFlags
+    state: TraceState
+    own: SpanContext | None
+    """Its context, once somebody has asked for it."""
     shape: Shape | None
     """None when it is filled in."""
-    above: SpanContext | None
+    above: "LazySpan | SpanContext | None"
     facts: tuple[Any, ...]
     linked: Sequence[Above]
     began: int
@@ -122,8 +146,8 @@ class LazySpan(SdkSpan):
         SdkSpan.__init__(
             self,
             name=shape.name,
-            context=self.own,
-            parent=self.above,
+            context=self.get_span_context(),
+            parent=None if self.above is None else context_of(self.above),
             sampler=kit.sampler,
             resource=kit.resource,
             attributes=shape.attributes(self.facts),
@@ -139,9 +163,11 @@ class LazySpan(SdkSpan):
 
     @property
     def context(self) -> SpanContext:
-        return self.own
+        return self.get_span_context()
 
     def get_span_context(self) -> SpanContext:
+        if self.own is None:
+            self.own = SpanContext(self.trace_id, self.span_id, False, self.flags, self.state)
         return self.own
 
     def is_recording(self) -> bool:
@@ -220,10 +246,9 @@ class Lazily:
         random = type(ids) is RandomIdGenerator  # which draws again where a draw gives nothing but zeros
         self.trace_id: Callable[[], int] = partial(getrandbits, 128) if random else ids.generate_trace_id
         self._span_id: Callable[[], int] = partial(getrandbits, 64) if random else ids.generate_span_id
-        self._made = made_valid if random else made
         self.roots = Roots(rule, None if random else self.trace_id)
         self._of_root = TraceFlags(SAMPLED | (RANDOM if ids.is_trace_id_random() else 0))
-        self._of_child = [TraceFlags(SAMPLED), TraceFlags(SAMPLED | RANDOM)]
+        self._of_child = {0: TraceFlags(SAMPLED), RANDOM: TraceFlags(SAMPLED | RANDOM)}
         self._bound, self._follows = rule.bound, rule.follows
 
     def unsampled(self, above: SpanContext | int) -> SpanContext:
@@ -243,17 +268,17 @@ class Lazily:
     ) -> Span:
         """A span, started; one without a parent is recorded, for whoever asks for it has decided that."""
         span = _new(LazySpan)
-        if type(above) is SpanContext:
-            trace_id, _, flags, state = parts(above)
+        if type(above) is LazySpan and self._follows:
+            span.trace_id, span.flags, span.state, span.above = above.trace_id, above.flags, above.state, above
+        elif is_span(above):
+            trace_id, _, flags, state = parts(context_of(above))
             if not (flags & SAMPLED if self._follows else trace_id & LOW_BITS < self._bound):
-                return NonRecordingSpan(self.unsampled(above))
-            flags = self._of_child[flags & RANDOM != 0]
-            span.own = self._made((trace_id, self._span_id(), False, flags, state, True))
-            span.above = above
+                return NonRecordingSpan(self.unsampled(context_of(above)))
+            span.trace_id, span.flags, span.state, span.above = trace_id, self._of_child[flags & RANDOM], state, above
         else:
-            trace_id = above or self.trace_id()  # type: ignore[assignment]
-            span.own = self._made((trace_id, self._span_id(), False, self._of_root, NO_STATE, True))
+            span.trace_id, span.flags, span.state = above or self.trace_id(), self._of_root, NO_STATE  # type: ignore[assignment]
             span.above = None
+        span.span_id, span.own = self._span_id(), None
         span.kit, span.shape, span.facts, span.linked, span.ended = self._kit, shape, facts, links, None
         span.began = at or time_ns()
         told = self._told

@@ -23,6 +23,7 @@ from opentelemetry.trace import (
 
 from actors import Message, Origin
 from engine.telemetry.contexts import NO_STATE, parts
+from engine.telemetry.spans import Above, LazySpan
 
 TRACEPARENT = "traceparent"
 W3C = frozenset((TRACEPARENT, "tracestate", "baggage"))
@@ -34,20 +35,21 @@ UNSAMPLED = "-00"
 class Trail:
     """Where a message came from, and the trace that it is part of. Reads as the origin that it is put in front of."""
 
-    __slots__ = ("above", "context", "fetched", "handling", "origin", "parent", "previous", "stage")
+    __slots__ = ("above", "below", "context", "fetched", "handling", "origin", "parent", "previous", "stage")
 
     origin: Any
     context: Context
     """What the next span on this message's way is a child of: its sender's, or that of the stage that made it."""
-    above: SpanContext | int | None
+    above: Above
     """The span in that context; the id of the trace that is to begin here; None where there is neither."""
     fetched: Any
     """The source that it was fetched from; None for what a stage made."""
     stage: object
     """The stage that handles it, or did."""
-    parent: tuple[Context, SpanContext | int | None] | None
-    """What that stage's spans of it are children of."""
-    previous: SpanContext | None
+    parent: Context
+    below: Above
+    """What that stage's spans of it are children of: that context, and the span in it."""
+    previous: Above
     """The last of them."""
     handling: "Handling | None"
     """Where its handler has returned or failed, until it is known what becomes of it."""
@@ -55,7 +57,7 @@ class Trail:
     def around(self, origin: Origin) -> "Trail":
         """The same trail with another origin behind it."""
         trail = trail_of(origin, self.context, self.above, self.fetched)
-        trail.stage, trail.parent, trail.previous = self.stage, self.parent, self.previous
+        trail.stage, trail.parent, trail.below, trail.previous = self.stage, self.parent, self.below, self.previous
         return trail
 
 
@@ -64,11 +66,12 @@ for _name in (*Origin.__slots__, "named", "place"):  # a `__getattr__` would mak
 _new: Callable[[type[Trail]], Trail] = object.__new__
 
 
-def trail_of(origin: Any, context: Context, above: SpanContext | int | None, fetched: Any = None) -> Trail:
+def trail_of(origin: Any, context: Context, above: Above, fetched: Any = None) -> Trail:
     """A trail that no stage has handled yet; in half the time that a constructor takes."""
     trail = _new(Trail)
     trail.origin, trail.context, trail.above, trail.fetched = origin, context, above, fetched
-    trail.stage = trail.parent = trail.previous = trail.handling = None
+    trail.parent = NOTHING
+    trail.stage = trail.below = trail.previous = trail.handling = None
     return trail
 
 
@@ -131,7 +134,10 @@ class Carrier:
     def inject(self, message: Message, parent: Context, span: Span) -> None:
         """Put a span into a message's headers, and what else its parent's context has. The dict is a new one."""
         headers: dict[str, Any] = dict(message.headers) if message.headers else {}
-        trace_id, span_id, flags, state = parts(span.get_span_context())
+        if type(span) is LazySpan:
+            trace_id, span_id, flags, state = span.trace_id, span.span_id, span.flags, span.state
+        else:
+            trace_id, span_id, flags, state = parts(span.get_span_context())
         if self.w3c and len(parent) <= 1 and (state is NO_STATE or not state):
             ids = trace_id.to_bytes(16).hex(), span_id.to_bytes(8).hex()  # half the time of a format of numbers
             headers[TRACEPARENT] = f"00-{ids[0]}-{ids[1]}-{_FLAGS[flags]}"
