@@ -123,10 +123,17 @@ def deduplicated(memory: Memory) -> Topology:
     return topology
 
 
-def run_engine(make: Callable[[Memory], Topology], count: int, ids: bool = False, traced_by: Any = None) -> float:
+def run_engine(
+    make: Callable[[Memory], Topology],
+    count: int,
+    ids: bool = False,
+    traced_by: Any = None,
+    measured_by: Any = None,
+    clock: Callable[[], float] = perf_counter,
+) -> float:
     """Seconds a message through a topology, from a full topic to the last one acknowledged.
 
-    `traced_by` is a provider of OpenTelemetry's.
+    `traced_by` and `measured_by` are providers of OpenTelemetry's.
     """
     memory = Memory(capacity=count)
     topology = make(memory)
@@ -135,9 +142,9 @@ def run_engine(make: Callable[[Memory], Topology], count: int, ids: bool = False
         async with memory:
             await fill(memory, count, ids)
             gc.collect()
-            began = perf_counter()
-            await Engine(topology.graph(), tracer_provider=traced_by).run(burst=True)
-            return perf_counter() - began
+            began = clock()
+            await Engine(topology.graph(), tracer_provider=traced_by, meter_provider=measured_by).run(burst=True)
+            return clock() - began
 
     seconds = anyio.run(main)
     arrived = memory.statistics().topics["out"].published

@@ -1,5 +1,6 @@
 """What is sampled: the SDK's samplers as plain numbers, and what becomes of messages that are not sampled."""
 
+from random import getrandbits, seed
 from typing import Any
 
 import pytest
@@ -19,7 +20,7 @@ from opentelemetry.sdk.trace.sampling import (
 )
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags, set_span_in_context
 
-from engine.telemetry.sampling import rule_of
+from engine.telemetry.sampling import Roots, rule_of
 from headrace import Harness, Memory, Message, Topology
 from tests.engine.telemetry.traced import SENDER, TRACE, Other, Spans, own
 
@@ -127,3 +128,31 @@ async def test_a_ratio_without_parents_goes_by_the_id_of_the_trace() -> None:
         spans = Spans(TraceIdRatioBased(rate))
         await sent(spans, 0, {"traceparent": f"00-{TRACE:032x}-{SENDER:016x}-{1 - expected:02x}"})
         assert len(spans.named("process in")) == expected
+
+
+@given(st.floats(0.01, 1), st.booleans())
+def test_roots_begin_about_as_many_traces_as_the_ratio_has_and_only_of_ids_that_are_sampled(
+    rate: float, looked_at: bool
+) -> None:
+    rule = rule_of(TraceIdRatioBased(rate))
+    assert rule is not None
+    roots = Roots(rule, (lambda: getrandbits(128)) if looked_at else None)
+    seed(42)
+    begun, messages = [], 4000
+    left = roots.passed_over()
+    for _ in range(messages):
+        if left:
+            left -= 1
+            continue
+        begun.append(roots.trace_id())
+        left = roots.passed_over()
+    ids = [each for each in begun if each is not None]
+    assert all(rule.samples(each, None) for each in ids)
+    assert len(set(ids)) == len(ids)
+    assert abs(len(ids) - messages * rate) <= 6 * (messages * rate * (1 - rate)) ** 0.5 + 1
+
+
+def test_a_ratio_of_nothing_begins_no_trace() -> None:
+    rule = rule_of(ALWAYS_OFF)
+    assert rule is not None
+    assert Roots(rule).left > 10**12
