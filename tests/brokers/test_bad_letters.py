@@ -11,7 +11,7 @@ import pytest
 
 from actors import BrokerError, Message
 from engine.deadletters import graves, letters, redrive
-from headrace import Kafka, Memory, Redis
+from headrace import Kafka, Redis
 from tests.brokers.test_engine import Item, Site, ids, run_until, settled, site
 
 pytestmark = pytest.mark.anyio
@@ -75,9 +75,8 @@ def _reader(site: Site) -> Any:
     return topology
 
 
+@pytest.mark.parametrize("site", ["redis", "nats", "rabbitmq", "kafka"], indirect=True)  # those with a server
 async def test_an_origin_that_was_never_made_or_is_gone_refuses_and_the_letters_stay(site: Site) -> None:
-    if isinstance(site.broker, Memory):
-        pytest.skip("its topics live and die with the process that has their letters")
     grave = await bury(site, [{}, {}])
     with pytest.raises(BrokerError) as refused:
         await redrive(grave, 100)
