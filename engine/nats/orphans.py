@@ -61,15 +61,17 @@ async def call_back(link: Link, client: Client, consumer: str, held: Callable[[]
     """Give back all that is unsettled and not held: what is asked for next brings them first.
 
     `consumer` is its stream and its name. Only for a source that is alone: what others hold would come again too.
-    Returns how many there were. Which they are the server does not tell; to give back what it has not given is no
-    error there, so all are given back that it may be. They come in their order, except for those that had been given
-    back before: these come first.
+    Returns how many there were, at least. Which they are the server does not tell; to give back what it has not given
+    is no error there, so all are given back that it may be. They come in their order, except for those that had been
+    given back before: these come first.
     """
     info = await _quiet(link, client, consumer)
     ours = set(held())
-    lost = int(info.get("num_ack_pending", 0)) - len(ours)
-    if "error" in info or lost <= 0:
+    pending = int(info.get("num_ack_pending", 0))
+    if "error" in info or not pending:
         return 0
+    # Not exact: of what is held here some may be settled there, by an acknowledgement not known to have arrived.
+    lost = max(0, pending - len(ours))
     settled, delivered = info["ack_floor"], info["delivered"]
     orphans = [each for each in range(settled["stream_seq"] + 1, delivered["stream_seq"] + 1) if each not in ours]
     if len(orphans) > FAR:
@@ -82,5 +84,6 @@ async def call_back(link: Link, client: Client, consumer: str, held: Callable[[]
         await client.publish(told.format(sequence), NAK)
     for sequence in orphans[-1:]:
         await client.request(told.format(sequence), NAK, timeout=link.target.options.timeout)
-    logger.info("%s: %d messages of a lost connection are called back", link.where, lost)
+    if lost:
+        logger.info("%s: %d messages of a lost connection are called back", link.where, lost)
     return lost

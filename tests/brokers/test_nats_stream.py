@@ -453,3 +453,40 @@ async def test_what_a_connection_that_is_not_seen_to_be_gone_still_gets_is_calle
         with anyio.fail_after(20):
             assert numbers(await fetched(source, 5)) == [0, 1, 2, 3, 4]
     await source.close()
+
+
+async def test_what_is_lost_is_called_back_though_as_much_of_what_is_held_is_settled_already(
+    nats_server: Server, client: Any
+) -> None:
+    stream, subject = names()
+    async with Proxy(nats_server) as proxy:
+        source = Nats(proxy.url, ack_wait=60).stream(stream, subject=subject).source("readers")
+        direct = Nats(nats_server.url).stream(stream, subject=subject)
+        async with opened(source):
+            await publish(direct, 1, 2)
+            held = await fetched(source, 2)
+            await client.publish(held[0].record.reply)  # an acknowledgement that the source does not know of
+            gone = await nats.connect(nats_server.url, allow_reconnect=False)
+            inbox, got = gone.new_inbox(), anyio.Event()
+
+            async def taken(_: Any) -> None:
+                got.set()
+
+            await gone.subscribe(inbox, cb=taken)
+            reader = (await consumer(client, stream)).name
+            asks = json.dumps({"batch": 1, "expires": 60 * 10**9}).encode()
+            await gone.publish(f"$JS.API.CONSUMER.MSG.NEXT.{stream}.{reader}", asks, reply=inbox)
+            await publish(direct, 3)
+            await got.wait()
+            await gone.close()
+            proxy.reset()
+            await publish(direct, 4)
+            run: list[Message] = []
+
+            async def fetch() -> None:
+                run.extend(await source.fetch(2 - len(run)))
+
+            with anyio.fail_after(20):
+                while len(run) < 2:
+                    await insist(fetch)
+            assert numbers(run) == [3, 4]
