@@ -55,5 +55,6 @@ def _tell(stage: str, does: str, url: str, token: str | None, as_json: bool, **b
         return Code.DONE
     for each in done:
         state = "paused" if each["paused"] else "running"
-        print(f"{each['topology']}.{each['stage']}: {state}, {each['workers']} workers")
+        workers = f"{each['workers']} worker{'' if each['workers'] == 1 else 's'}"
+        print(f"{each['topology']}.{each['stage']}: {state}, {workers}")
     return Code.DONE

@@ -102,6 +102,7 @@ def test_a_stage_is_paused_and_resumed_by_its_name_or_by_a_glob(steered: Command
 def test_a_pool_is_scaled(steered: Command) -> None:
     assert steered("scale", "shop.check", "7").out == "shop.check: running, 7 workers\n"
     assert stage(steered, "check")["workers"] == 7
+    assert steered("scale", "shop.check", "1").out == "shop.check: running, 1 worker\n"
     assert steered("scale", "shop.check", "2").code == Code.DONE
 
 
