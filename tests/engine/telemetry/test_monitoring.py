@@ -9,6 +9,9 @@ from urllib.error import HTTPError
 
 import anyio
 import pytest
+from grafana_foundation_sdk.cog.encoder import JSONEncoder
+from grafana_foundation_sdk.cog.plugins import register_default_plugins
+from grafana_foundation_sdk.models.dashboard import Dashboard
 from opentelemetry.sdk.metrics import MeterProvider
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -91,6 +94,14 @@ async def test_prometheus_understands_all_that_the_dashboard_asks(prometheus_ser
             prometheus_server.query(expression)
         except HTTPError as error:
             pytest.fail(f"{expression}: {error.read().decode()}")
+
+
+def test_the_dashboard_is_one_to_grafanas_own_model_of_dashboards() -> None:
+    register_default_plugins()
+    model = Dashboard.from_json(DASHBOARD)
+    again = json.loads(JSONEncoder().encode(model))
+    assert [panel["targets"] for panel in again["panels"]] == [panel["targets"] for panel in DASHBOARD["panels"]]
+    assert [variable["name"] for variable in again["templating"]["list"]] == ["datasource", "topology", "stage"]
 
 
 def test_the_dashboard_has_what_grafana_needs_of_it() -> None:
