@@ -35,7 +35,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run what was asked for; 1 where something was lost or a fault did not happen, 130 after Ctrl-C."""
     options = _options(arguments)
     logging.getLogger().addHandler(logging.NullHandler())  # the clients' complaints about the faults that we make
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first may be ignored, as it is in a shell's background
+        signal.signal(number, signal.default_int_handler)
     results: list[Result] = []
     try:
         if options.read:

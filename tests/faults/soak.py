@@ -202,7 +202,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=1)
     options = parser.parse_args(arguments)
     logging.getLogger().addHandler(logging.NullHandler())
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first may be ignored, as it is in a shell's background
+        signal.signal(number, signal.default_int_handler)
     try:
         with Site() as site:
             problems = asyncio.run(soak(site, options.broker, options.minutes, options.seed))
