@@ -10,15 +10,18 @@ import time
 
 import anyio
 from anyio import create_task_group, run_process
+from opentelemetry.sdk.metrics import MeterProvider
 
 from actors import Message
 from benchmarks.work import Order, body
 from engine.collector import set_for_streams
 from engine.http.app import http_app
+from engine.http.metrics import metrics
 from engine.http.server import Address, Connections, listen, serving
+from engine.telemetry.scrape import scrape
 from headrace import Engine, Memory, Topology
 
-PATHS = ("/livez", "/readyz", "/api/v1/status")
+PATHS = ("/livez", "/readyz", "/api/v1/status", "/metrics", "/")
 ASKING = """
 import http.client, statistics, sys, time
 port, path, seconds, fresh = int(sys.argv[1]), sys.argv[2], float(sys.argv[3]), sys.argv[4] == "fresh"
@@ -66,8 +69,10 @@ async def measure(workers: int, seconds: float) -> None:
     memory, topology = load(workers)
     sockets = listen(Address("127.0.0.1", 0))
     port = sockets[0].getsockname()[1]
-    engine = Engine(topology)
-    async with memory, engine, serving(Connections(http_app(engine)), sockets), create_task_group() as tasks:
+    scraped = scrape()
+    engine = Engine(topology, meter_provider=MeterProvider(metric_readers=[scraped.reader]))
+    app = Connections(http_app(engine, documents={"/metrics": metrics(scraped, engine)}))
+    async with memory, engine, serving(app, sockets), create_task_group() as tasks:
         tasks.start_soon(feed, memory)
         for path in PATHS:
             for connection in ("fresh", "kept"):

@@ -1,6 +1,6 @@
 """`http_app`: the ASGI application of an engine, put together of the features that are wanted."""
 
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -24,7 +24,7 @@ from topologies import Graph, Topology
 
 GATES = {"/metrics": "metrics"}
 """Documents, and the features that they belong to."""
-Renderer = Callable[[Request], Response]
+Renderer = Callable[[Request], Response | Awaitable[Response]]
 """Answers for a document that somebody else makes: metrics."""
 
 

@@ -1,29 +1,35 @@
 """`/metrics`: what is measured, as Prometheus text."""
 
-from collections.abc import Callable
-from threading import Lock
+from collections.abc import Awaitable, Callable
 from time import monotonic
 
+from anyio import Lock, to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
+from engine.engine import Engine
 from engine.telemetry.scrape import Scrape
 
 FRESH = 0.5
 """Seconds for which figures are shown again instead of being read anew: scraping fast must not slow the messages."""
+FEW = 50
+"""Stages whose text is written within the event loop, in some milliseconds; of more it takes a thread, which under full
+load waits long for its turns."""
 
 
-def metrics(scrape: Scrape) -> Callable[[Request], Response]:
-    """What answers those who scrape, in a thread: of a thousand stages the text takes a while to write."""
-    lock = Lock()
-    made: dict[bool, tuple[float, bytes, str]] = {}
+def metrics(scrape: Scrape, engine: Engine) -> Callable[[Request], Awaitable[Response]]:
+    """What answers those who scrape an engine."""
+    lock, made = Lock(), dict[bool, tuple[float, bytes, str]]()
 
-    def answer(request: Request) -> Response:
+    async def answer(request: Request) -> Response:
         accept = request.headers.get("accept", "")
-        with lock:
-            known = made.get(open_ := "openmetrics" in accept)
-            if known is None or monotonic() - known[0] > FRESH:
-                known = made[open_] = monotonic(), *scrape.text(accept)
-        return Response(known[1], headers={"Content-Type": known[2]})
+        form = "openmetrics" in accept
+        async with lock:
+            if form not in made or monotonic() - made[form][0] > FRESH:
+                few = len(engine.running) <= FEW
+                text, kind = scrape.text(accept) if few else await to_thread.run_sync(scrape.text, accept)
+                made[form] = monotonic(), text, kind
+            _, text, kind = made[form]
+        return Response(text, headers={"Content-Type": kind})
 
     return answer

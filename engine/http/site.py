@@ -32,7 +32,7 @@ def _app(engine: Engine, settings: Settings, address: Address, scrape: Scrape | 
         guard_reading=settings.http_guard_reading,
         features=Features(**{name: getattr(settings, f"http_{name}") for name in FEATURES}),
         hosts=hosts,
-        documents={} if scrape is None else {"/metrics": metrics(scrape)},
+        documents={} if scrape is None else {"/metrics": metrics(scrape, engine)},
     )
 
 
