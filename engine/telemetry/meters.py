@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from logging import getLogger
-from threading import Thread
 from typing import TYPE_CHECKING, Any
 
 from engine.telemetry.environment import look_over
+from engine.telemetry.setup import shut_down
 
 if TYPE_CHECKING:  # for type checkers alone
     from opentelemetry.sdk.metrics import MeterProvider
@@ -22,8 +22,6 @@ if TYPE_CHECKING:  # for type checkers alone
     from engine.telemetry.scrape import Scrape
 
 logger = getLogger("headrace")
-FLUSH = 5.0
-"""Seconds that the last figures have to reach the collector when the stream has ended."""
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_METRICS_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 BY_PROTOCOL = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
@@ -53,7 +51,7 @@ def metering(service: str, scraped: bool) -> Iterator[Meters]:
         yield meters
     finally:
         if meters.provider is not None:
-            _shut_down(meters.provider)
+            shut_down(meters.provider, "figures")
 
 
 def _meters(service: str, scraped: bool) -> Meters:
@@ -112,12 +110,3 @@ def _provider(service: str, readers: "list[MetricReader]") -> "MeterProvider":
     named = "service.name=" in os.environ.get("OTEL_RESOURCE_ATTRIBUTES", "") or os.environ.get("OTEL_SERVICE_NAME")
     resource = Resource.create(None if named else {"service.name": service})
     return MeterProvider(readers, resource, shutdown_on_exit=False)
-
-
-def _shut_down(provider: "MeterProvider") -> None:
-    """Flush and end, for a bounded time: in a thread, for an exporter in the middle of a call hears nobody."""
-    ending = Thread(target=provider.shutdown, name="headrace-metrics-end", daemon=True)
-    ending.start()
-    ending.join(FLUSH)
-    if ending.is_alive():
-        logger.warning("the collector has not taken the last figures within %g s; they are lost", FLUSH)

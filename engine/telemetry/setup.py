@@ -15,12 +15,13 @@ from engine.telemetry.environment import look_over
 from engine.telemetry.provider import configured
 
 if TYPE_CHECKING:  # for type checkers alone
+    from opentelemetry.sdk.metrics import MeterProvider
     from opentelemetry.sdk.trace import TracerProvider
     from opentelemetry.sdk.trace.export import SpanExporter
 
 logger = getLogger("headrace")
 FLUSH = 5.0
-"""Seconds that the last spans have to reach the collector when the stream has ended."""
+"""Seconds that the last spans, or figures, have to reach the collector when the stream has ended."""
 ENDPOINTS = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
 PROTOCOLS = ("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL")
 BY_PROTOCOL = {"http/protobuf": "otlp_proto_http", "grpc": "otlp_proto_grpc"}
@@ -44,7 +45,7 @@ def telemetry(service: str) -> Iterator[None]:
         yield
     finally:
         if provider is not None:
-            _shut_down(provider)
+            shut_down(provider, "spans")
 
 
 def _traces(service: str) -> "TracerProvider | None":
@@ -116,10 +117,10 @@ def _sampler() -> Any:
     return found.load()(os.environ.get("OTEL_TRACES_SAMPLER_ARG", ""))
 
 
-def _shut_down(provider: "TracerProvider") -> None:
+def shut_down(provider: "TracerProvider | MeterProvider", what: str) -> None:
     """Flush and end, for a bounded time: in a thread, for an exporter in the middle of a call hears nobody."""
-    ending = Thread(target=provider.shutdown, name="headrace-telemetry-end", daemon=True)
+    ending = Thread(target=provider.shutdown, name=f"headrace-{what}-end", daemon=True)
     ending.start()
     ending.join(FLUSH)
     if ending.is_alive():
-        logger.warning("the collector has not taken the last spans within %g s; they are lost", FLUSH)
+        logger.warning("the collector has not taken the last %s within %g s; they are lost", what, FLUSH)
