@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 from engine.deadletters import graves, redrive
 from engine.engine import Engine
-from engine.health import Health, StageHealth
+from engine.health.health import Health, StageHealth
+from engine.health.status import StageStatus
 from engine.memory import Memory
-from engine.status import StageStatus
 from engine.testing import Harness
 from engine.urls import broker
 

@@ -24,14 +24,14 @@ from actors import (
 from engine import control
 from engine.assembly import Assembly, ByBroker, Connect, Running
 from engine.closing import closed, entered, given_back
-from engine.health import Health, Watch
-from engine.heartbeat import Heartbeat
+from engine.health.health import Health, Watch
+from engine.health.heartbeat import Heartbeat
+from engine.health.observing import observe
+from engine.health.stalls import watch
+from engine.health.status import StageStatus, status_of
+from engine.health.unfinished import unfinished
 from engine.hosting import beside
-from engine.observing import observe
-from engine.stalls import watch
-from engine.status import StageStatus, status_of
 from engine.telemetry.provider import tracing_by
-from engine.unfinished import unfinished
 from topologies import Graph, Topology
 
 if TYPE_CHECKING:  # imported where something is measured or traced, and not before

@@ -12,8 +12,8 @@ from rich.live import Live
 from rich.text import Text
 
 from engine.engine import Engine
-from engine.health import StageHealth
-from engine.status import StageStatus
+from engine.health.health import StageHealth
+from engine.health.status import StageStatus
 
 EVERY = 0.25
 """Seconds between two looks."""

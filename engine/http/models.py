@@ -15,8 +15,8 @@ from pydantic import (
 
 from actors import State, redact
 from engine.control import MOST_WORKERS
-from engine.health import StageHealth
-from engine.status import StageStatus
+from engine.health.health import StageHealth
+from engine.health.status import StageStatus
 
 
 @dataclass(frozen=True, slots=True)

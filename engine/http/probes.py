@@ -11,7 +11,7 @@ from starlette.routing import Route
 
 from actors import redact
 from engine.engine import Engine
-from engine.health import Health
+from engine.health.health import Health
 
 Probe = Literal["livez", "readyz", "startupz"]
 JUDGED: dict[Probe, Callable[[Health], bool]] = {

@@ -15,6 +15,7 @@ from actors import Link, redact
 from engine.assembly import Running
 from engine.control import find
 from engine.engine import Engine
+from engine.health.status import status_of
 from engine.http.models import (
     EngineView,
     ErrorView,
@@ -28,7 +29,6 @@ from engine.http.models import (
     stage_view,
 )
 from engine.http.picture import picture
-from engine.status import status_of
 from topologies import Graph, Stage, outline
 
 FRESH = 0.1

@@ -14,7 +14,7 @@ from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvid
 
 from actors import Ledger
 from engine.assembly import Running
-from engine.health import Health
+from engine.health.health import Health
 from engine.telemetry.process import measure_process
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)

@@ -16,8 +16,8 @@ from typing import IO
 import pytest
 
 from engine.cli.statusline import status_line
-from engine.health import StageHealth
-from engine.status import StageStatus
+from engine.health.health import StageHealth
+from engine.health.status import StageStatus
 from tests.engine.cli.conftest import ORDERS, Command, Write, assert_refused, surroundings
 
 FED = """

@@ -9,7 +9,7 @@ import anyio
 import pytest
 from httpx import AsyncClient
 
-from engine.health import Health, StageHealth
+from engine.health.health import Health, StageHealth
 from engine.http.probes import judged
 from headrace import Actor, Crash, DrainTimeout, Engine, IntensityExceeded, Memory, Redis, Supervision, Topology
 from tests.engine.http.served import client_of, milling, until

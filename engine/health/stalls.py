@@ -6,8 +6,8 @@ from time import monotonic
 
 from anyio import sleep
 
-from engine.health import Health, StageHealth
-from engine.heartbeat import BEAT, Heartbeat
+from engine.health.health import Health, StageHealth
+from engine.health.heartbeat import BEAT, Heartbeat
 
 logger = getLogger("headrace")
 

@@ -1,10 +1,10 @@
-"""What can be seen of a running stage at one moment: `Observed`, for `engine/health.py` to judge."""
+"""What can be seen of a running stage at one moment: `Observed`, for `engine/health/health.py` to judge."""
 
 from time import perf_counter
 
 from actors import RUN, Link, Worker
 from engine.assembly import Running
-from engine.health import Observed
+from engine.health.health import Observed
 from topologies import Graph
 
 

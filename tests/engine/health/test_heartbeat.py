@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.heartbeat import BEAT, LATE, held_up
+from engine.health.heartbeat import BEAT, LATE, held_up
 from headrace import Engine, Memory, Topology
 
 pytestmark = pytest.mark.anyio

@@ -1,6 +1,6 @@
 """`Health`: whether an engine is started, ready and alive, and which of its stages stand still, and why.
 
-Decides only: what was observed goes in (`engine/observing.py`), judgements come out. Nothing here waits or logs.
+Decides only: what was observed goes in (`engine/health/observing.py`), judgements come out. Nothing here waits or logs.
 """
 
 from collections.abc import Mapping, Sequence
