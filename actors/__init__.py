@@ -6,6 +6,7 @@ Knows no broker and no topology; imports anyio and nothing else from outside.
 from actors.actor import Actor, Life, State
 from actors.backoff import Link
 from actors.batch import Batch
+from actors.bound import Bound, Emit, Invoke
 from actors.clock import Clock, Timer, VirtualClock
 from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter, text, traced
 from actors.deduplicate import Deduplicate
@@ -61,7 +62,7 @@ from actors.statistics import Counts, Latency, Observer
 from actors.step import not_ours
 from actors.subscriber import to_all
 from actors.supervisor import Child, Supervisor
-from actors.worker import RUN, Bound, Emit, Worker, timed
+from actors.worker import RUN, Worker
 
 __all__ = [
     "DEAD_LETTER_HEADERS",
@@ -99,6 +100,7 @@ __all__ = [
     "Identify",
     "Intake",
     "IntensityExceeded",
+    "Invoke",
     "Lanes",
     "Latency",
     "Ledger",
@@ -156,7 +158,6 @@ __all__ = [
     "only_one",
     "redact",
     "text",
-    "timed",
     "to_all",
     "traced",
 ]

@@ -6,15 +6,15 @@ turn of the event loop a message.
 """
 
 from collections import deque
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable
 from time import perf_counter
-from typing import Any, Protocol
+from typing import Any
 
-from anyio import CancelScope, move_on_after
+from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
-from actors.actor import Actor
 from actors.batch import Batch
+from actors.bound import Bound, Emit, Invoke, farewell
 from actors.clock import Clock
 from actors.mailbox import Mailbox
 from actors.message import Message
@@ -31,26 +31,6 @@ SLICE = 0.005
 """Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
 STRIDE = 16
 """Messages after which it looks how long it has taken."""
-
-FAREWELL = 4.0
-"""Seconds that an actor's `on_stop` may take; less than what a supervisor gives its children."""
-
-Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
-Emit = Callable[[Message, Any], Awaitable[None]]
-
-
-class Bound(Protocol):
-    """A handler made ready for one worker: how to call it, and the actor behind it if it is a class."""
-
-    @property
-    def invoke(self) -> Invoke:
-        """Handle one message, or the joint message of a batch, and return what came of it."""
-        ...
-
-    @property
-    def actor(self) -> Actor | None:
-        """The instance that handles, where the handler is a class."""
-        ...
 
 
 class Worker:
@@ -115,7 +95,7 @@ class Worker:
         bound = self.bind(self._emit)
         if bound.actor is not None:
             await bound.actor.on_start()
-        invoke = bound.invoke if self.timeout is None else timed(bound.invoke, self.timeout, self.clock)
+        invoke = bound.within(self.timeout, self.clock)
         try:
             await self._pass_all_on()
             started()
@@ -129,7 +109,7 @@ class Worker:
                     await checkpoint()
         finally:
             if bound.actor is not None:
-                await _farewell(bound.actor)
+                await farewell(bound.actor)
 
     def leave(self) -> None:
         """Finish what is in hand and end; the pool has become smaller."""
@@ -308,32 +288,6 @@ class Worker:
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"
-
-
-def timed(invoke: Invoke, seconds: float, clock: Clock) -> Invoke:
-    """The same handler, which fails with `TimeoutError` after that time of the clock."""
-
-    async def within_time(message: Message) -> Any:
-        with CancelScope() as scope:
-            timer = clock.after(seconds, scope.cancel)
-            try:
-                return await invoke(message)
-            finally:
-                timer.cancel()
-        raise TimeoutError(f"the handler took longer than timeout={seconds:g} s")
-
-    return within_time
-
-
-async def _farewell(actor: Actor) -> None:
-    """Have an actor stop, whatever it is stopped by; what goes wrong with it is logged and holds up nothing else."""
-    with move_on_after(FAREWELL, shield=True) as patience:
-        try:
-            await actor.on_stop()
-        except Exception:
-            actor.logger.exception("on_stop of %s failed", type(actor).__name__)
-    if patience.cancelled_caught:
-        actor.logger.error("on_stop of %s took longer than %g s", type(actor).__name__, FAREWELL)
 
 
 def _joint(run: list[Message]) -> Message:

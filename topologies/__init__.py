@@ -11,7 +11,7 @@ from topologies.codec import Codec, codec, encode, encoder_of, guess, refusal, u
 from topologies.declare import Publisher, PublisherOptions, StageOptions
 from topologies.draw import Format, draw
 from topologies.graph import Graph, Kind, Lifespan, Settings, Stage, Workers
-from topologies.handler import Bound, Handler, Invoke, Middleware
+from topologies.handler import Handler, Middleware
 from topologies.inject import Context, Depends, Header
 from topologies.layout import Box, Layout, arrange
 from topologies.outline import Outline, outline, summary
@@ -19,7 +19,6 @@ from topologies.template import Template
 from topologies.topology import Topology
 
 __all__ = [
-    "Bound",
     "Box",
     "Codec",
     "Context",
@@ -29,7 +28,6 @@ __all__ = [
     "Graph",
     "Handler",
     "Header",
-    "Invoke",
     "Kind",
     "Layout",
     "Lifespan",

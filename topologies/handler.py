@@ -4,32 +4,22 @@ import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Annotated, Any, NamedTuple, get_args, get_origin
+from typing import Annotated, Any, get_args, get_origin
 
 from anyio import CapacityLimiter
 
-from actors import Actor, Message
+from actors import Actor, Bound, Emit, Invoke, Message
 from topologies.codec import Codec, as_is, codec
 from topologies.hints import bare, shown
 from topologies.inject import AnyLogger, Want, body, injected, marker
 from topologies.place import Where
 from topologies.results import forwards, passed_on
-from topologies.running import Emit, running
+from topologies.running import running
 from topologies.scope import scoped
 from topologies.signature import Form, Parameter, form_of, signature_of
 from topologies.wants import Step, Wants, arrange
 
-Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
 Middleware = Callable[[Invoke, Message], Coroutine[Any, Any, Any]]
-
-
-class Bound(NamedTuple):
-    """A handler made ready for one worker."""
-
-    invoke: Invoke
-    """Handle one message: gives what the handler returned, or None for a generator, whose items were emitted."""
-    actor: Actor | None
-    """The instance, where the handler is a class; its `on_start` and `on_stop` are the worker's to call."""
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -8,13 +8,12 @@ from typing import Any
 from anyio import CapacityLimiter, from_thread
 from anyio.to_thread import run_sync
 
-from actors import Message
+from actors import Emit
 from topologies.signature import Form
 
 Call = Callable[[Any], Any]
 """The handler as a function of the message; where there are dependencies, of the frame, which the message heads."""
 Run = Callable[[Any], Coroutine[Any, Any, Any]]
-Emit = Callable[[Message, Any], Awaitable[None]]
 
 
 def running(form: Form, call: Call, emit: Emit, limiter: CapacityLimiter, *, inline: bool, framed: bool) -> Run:

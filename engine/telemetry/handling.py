@@ -16,6 +16,7 @@ from actors import (
     Crash,
     Drop,
     Emit,
+    Invoke,
     Ledger,
     Message,
     Retries,
@@ -23,16 +24,13 @@ from actors import (
     not_ours,
     redact,
     text,
-    timed,
     traced,
 )
 from engine.telemetry.attributes import ATTEMPT, ERROR_TYPE
 from engine.telemetry.contexts import enter, leave
 from engine.telemetry.processing import Process
 from engine.telemetry.trail import GROUND, Handling, Trail
-from topologies import Bound as Ready
 
-Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
 PassOn = Callable[[Message, Any], None]
 
 # Events of a process span.
@@ -56,17 +54,17 @@ class TracedStage:
 
     def bind(
         self, bind: Callable[[Emit], Bound], clock: Clock, timeout: float | None, batch: bool, emit: Emit
-    ) -> Ready:
+    ) -> Bound:
         """A handler made ready for one worker, with a span around each of its calls. Call it in the worker's task."""
         bound = bind(emit)
-        invoke: Invoke = bound.invoke if timeout is None else timed(bound.invoke, timeout, clock)
+        invoke = bound.within(timeout, clock)
         unsampled = invoke
         if bound.actor is None:
             attach(GROUND)  # once for all that is not sampled; each that is has a context of its own
         else:  # whose `on_start` and `on_stop` are none of a message's business
             unsampled = _on_the_ground(invoke)
         traced = self._of_batches(invoke, unsampled) if batch else self._of_messages(invoke, unsampled)
-        return Ready(traced, bound.actor)
+        return Bound(traced, bound.actor)
 
     def _of_messages(self, invoke: Invoke, unsampled: Invoke) -> Invoke:
         within = self._within_one

@@ -3,7 +3,6 @@
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from logging import getLogger
 from typing import Any
 
@@ -14,6 +13,7 @@ from anyio.lowlevel import checkpoint
 from actors import (
     Actor,
     Batch,
+    Bound,
     BrokerUnavailable,
     Counts,
     Lanes,
@@ -194,14 +194,6 @@ class Shelf:
             raise error
 
 
-@dataclass
-class Ready:
-    """A handler made ready for a worker."""
-
-    invoke: Callable[[Message], Any]
-    actor: Actor | None = None
-
-
 class Bench:
     """One stage wired by hand: a mailbox, workers that share it, and a mailbox behind them.
 
@@ -236,15 +228,15 @@ class Bench:
         timeout: float | None = None,
         batch: Batch | None = None,
     ) -> Worker:
-        def bind(emit: Any) -> Ready:
+        def bind(emit: Any) -> Bound:
             self.bound += 1
             made = actor() if actor is not None else None
             if emitting is not None:
-                return Ready(emitting(emit), made)
+                return Bound(emitting(emit), made)
             if made is not None:
-                return Ready(lambda each: made.receive(each.body), made)
+                return Bound(lambda each: made.receive(each.body), made)
             assert handler is not None
-            return Ready(handler, None)
+            return Bound(handler, None)
 
         outbox = Outbox([Outlet("behind", self.behind)])
         return Worker(

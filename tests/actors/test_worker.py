@@ -625,7 +625,7 @@ async def test_an_actor_that_fails_to_stop_does_not_hide_why_it_crashed(counters
 
 
 async def test_an_actor_that_never_stops_is_cut_short(counters, caplog, monkeypatch):
-    monkeypatch.setattr(module, "FAREWELL", 0.01)
+    monkeypatch.setattr("actors.bound.FAREWELL", 0.01)
     bench = Bench()
 
     class Endless(Counter):

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from logging import getLogger
 from typing import Any
 
-from actors import Message
-from topologies import Bound, Handler
+from actors import Bound, Message
+from topologies import Handler
 from topologies.handler import compile_handler
 from topologies.inject import AnyLogger
 from topologies.place import Where

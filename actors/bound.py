@@ -1,0 +1,56 @@
+"""`Bound`: a handler made ready for one worker; kept to its time, and its actor seen off."""
+
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, NamedTuple
+
+from anyio import CancelScope, move_on_after
+
+from actors.actor import Actor
+from actors.clock import Clock
+from actors.message import Message
+
+FAREWELL = 4.0
+"""Seconds that an actor's `on_stop` may take; less than what a supervisor gives its children."""
+
+Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
+Emit = Callable[[Message, Any], Awaitable[None]]
+
+
+class Bound(NamedTuple):
+    """A handler made ready for one worker: how to call it, and the actor behind it if it is a class."""
+
+    invoke: Invoke
+    """Handle one message, or the joint message of a batch: gives what the handler returned, or None for a generator,
+    whose items were emitted."""
+    actor: Actor | None
+    """The instance, where the handler is a class; its `on_start` and `on_stop` are the worker's to call."""
+
+    def within(self, seconds: float | None, clock: Clock) -> Invoke:
+        """How to call it so that it takes no longer; None is for ever."""
+        return self.invoke if seconds is None else timed(self.invoke, seconds, clock)
+
+
+def timed(invoke: Invoke, seconds: float, clock: Clock) -> Invoke:
+    """The same handler, which fails with `TimeoutError` after that time of the clock."""
+
+    async def within_time(message: Message) -> Any:
+        with CancelScope() as scope:
+            timer = clock.after(seconds, scope.cancel)
+            try:
+                return await invoke(message)
+            finally:
+                timer.cancel()
+        raise TimeoutError(f"the handler took longer than timeout={seconds:g} s")
+
+    return within_time
+
+
+async def farewell(actor: Actor) -> None:
+    """Have an actor stop, whatever it is stopped by; what goes wrong with it is logged and holds up nothing else."""
+    with move_on_after(FAREWELL, shield=True) as patience:
+        try:
+            await actor.on_stop()
+        except Exception:
+            actor.logger.exception("on_stop of %s failed", type(actor).__name__)
+    if patience.cancelled_caught:
+        actor.logger.error("on_stop of %s took longer than %g s", type(actor).__name__, FAREWELL)
