@@ -5,7 +5,7 @@ Knows no broker and no topology; imports anyio and nothing else from outside.
 
 from actors.actor import Actor, Life, State
 from actors.backoff import Link
-from actors.batch import Batch
+from actors.batch import Batch, BatchWorker
 from actors.bound import Bound, Emit, Invoke
 from actors.clock import Clock, Timer, VirtualClock
 from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter, text, traced
@@ -72,6 +72,7 @@ __all__ = [
     "Actor",
     "Batch",
     "BatchError",
+    "BatchWorker",
     "Bound",
     "Broker",
     "BrokerError",

@@ -6,21 +6,19 @@ turn of the event loop a message.
 """
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any
 
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
-from actors.batch import Batch
 from actors.bound import Bound, Emit, Invoke, farewell
 from actors.clock import Clock
 from actors.mailbox import Mailbox
 from actors.message import Message
 from actors.outbox import Outbox, one_of_many
-from actors.outcomes import BatchError, Crash
-from actors.receipt import Receipt, join
+from actors.outcomes import Crash
 from actors.retries import Retries
 from actors.statistics import Counts
 from actors.step import not_ours, watched
@@ -52,7 +50,6 @@ class Worker:
         lane: int = 0,
         alone: bool = False,
         timeout: float | None = None,
-        batch: Batch | None = None,
     ) -> None:
         self.name = name
         self.mailbox = mailbox
@@ -66,7 +63,6 @@ class Worker:
         self.alone = alone
         """No other worker takes from this lane: what it has taken need not go back when it waits."""
         self.timeout = timeout
-        self.batch = batch
         self.take = min(RUN, mailbox.capacity)
         self.limit = 1
         """How many it takes at once for now: more and more, while handling them keeps nobody waiting."""
@@ -100,10 +96,7 @@ class Worker:
             await self._pass_all_on()
             started()
             while run := await self._take():
-                if self.batch is not None:
-                    await self._handle_batch(invoke, run)
-                else:
-                    await self._handle(invoke, run)
+                await self._handle(invoke, run)
                 await self._pass_all_on()
                 if len(self.mailbox) and not self._waited:
                     await checkpoint()
@@ -120,15 +113,16 @@ class Worker:
     async def _take(self) -> list[Message]:
         if self._leaving:
             return []
+        return self.mailbox.take_nowait(self.limit, self.lane) or await self._idle(
+            self.mailbox.take(self.limit, self.lane)
+        )
+
+    async def _idle(self, taking: Awaitable[list[Message]]) -> list[Message]:
+        """Wait for messages; for none any more when it is to leave."""
         run: list[Message] = []
-        if self.batch is None and (run := self.mailbox.take_nowait(self.limit, self.lane)):
-            return run
         try:
             with CancelScope() as self.idle:
-                if self.batch is None:
-                    run = await self.mailbox.take(self.limit, self.lane)
-                else:
-                    run = await self.mailbox.take_batch(self.batch.size, self.batch.wait, self.clock, self.lane)
+                run = await taking
         finally:
             self.idle = None
         return run
@@ -248,62 +242,5 @@ class Worker:
         if len(self.outbox) >= RUN:
             await self.outbox.flush()
 
-    # -- batches ---------------------------------------------------------------------------------------------
-
-    async def _handle_batch(self, invoke: Invoke, run: list[Message]) -> None:
-        joint = _joint(run)
-        self._waited = False
-        began = self.busy_since = perf_counter()
-        failures: dict[int, BaseException] = {}
-        crash: BaseException | None = None
-        try:
-            self.pass_on(joint, await invoke(joint))
-        except BatchError as error:
-            joint.receipt.acknowledge()
-            failures = _within(error.errors, run)
-        except (Exception, SystemExit) as error:
-            joint.receipt.acknowledge()
-            failures = dict.fromkeys(range(len(run)), error)
-            crash = error if isinstance(error, Crash | SystemExit) else None
-        except BaseException as error:
-            joint.receipt.acknowledge()
-            if not self._failure(error):
-                self.mailbox.put_back(run)
-                self.busy_since = None
-                raise
-            failures = dict.fromkeys(range(len(run)), error)
-        self._settle_batch(run, failures)
-        self._pace(perf_counter() - began, len(run))
-        if crash is not None:
-            raise crash
-
-    def _settle_batch(self, run: list[Message], failures: dict[int, BaseException]) -> None:
-        for index, message in enumerate(run):
-            error = failures.get(index)
-            if error is None:
-                message.receipt.acknowledge()
-                self._handled.append(message)
-            else:
-                self._failed(message, error)
-
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"
-
-
-def _joint(run: list[Message]) -> Message:
-    """One message for a batch. Each part keeps a branch of its own, settled when the handler is through with it."""
-    receipts: list[Receipt] = [message.receipt for message in run]
-    for receipt in receipts:
-        receipt.split(1)
-    first = run[0]
-    joint = Message([message.body for message in run], record=run, source=first.source, timestamp=first.timestamp)
-    joint.receipt = join(receipts)
-    return joint
-
-
-def _within(errors: dict[int, Exception], run: list[Message]) -> dict[int, BaseException]:
-    wrong = [index for index in errors if index not in range(len(run))]
-    if wrong:
-        error = IndexError(f"BatchError names index {wrong[0]!r}, the batch has {len(run)} messages")
-        return dict.fromkeys(range(len(run)), error)
-    return dict(errors)

@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 from actors import (
     RUN,
+    BatchWorker,
     Bound,
     Child,
     Clock,
@@ -219,6 +220,9 @@ class Assembly:
         if replies is not None:
             outlets.append(Outlet(REPLIES, replies.mailbox))
 
+        batch = settings.batch
+        make_worker: Callable[..., Worker] = Worker if batch is None else partial(BatchWorker, batch)
+
         def make(number: int) -> Worker:
             outbox = Outbox(outlets)
             if stage.kind == "router":
@@ -231,8 +235,8 @@ class Assembly:
             timeout = settings.timeout
             if traced is not None:
                 pass_on, timeout = traced.passing_on(pass_on), None
-                bind = partial(traced.bind, bind, self.clock, settings.timeout, settings.batch is not None)
-            return Worker(
+                bind = partial(traced.bind, bind, self.clock, settings.timeout, batch is not None)
+            return make_worker(
                 f"{stage.name}/{number + 1}",
                 mailbox,
                 bind,
@@ -242,7 +246,6 @@ class Assembly:
                 counts,
                 self.clock,
                 timeout=timeout,
-                batch=settings.batch,
             )
 
         pool = self._pool(stage, make, mailbox, [outlet.mailbox for outlet in outlets])

@@ -12,7 +12,7 @@ from time import monotonic
 from types import FrameType
 from typing import Self
 
-from actors import Worker
+from actors import BatchWorker, Worker
 
 logger = getLogger("headrace")
 BEAT = 0.5
@@ -22,7 +22,7 @@ LATE = 1.0
 STARVED = 5.0
 """The same where the thread that watches the loop came no further either, so that nobody in particular held it."""
 OURS = frozenset({"headrace", "engine", "topologies", "actors", "anyio", "asyncio", "trio"})
-_HANDLING = frozenset({Worker._handle.__code__, Worker._handle_batch.__code__})
+_HANDLING = frozenset({Worker._handle.__code__, BatchWorker._handle.__code__})
 
 
 class Heartbeat:

@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Coroutine, Hashable, Sequence
 from contextlib import asynccontextmanager
+from functools import partial
 from logging import getLogger
 from typing import Any
 
@@ -13,6 +14,7 @@ from anyio.lowlevel import checkpoint
 from actors import (
     Actor,
     Batch,
+    BatchWorker,
     Bound,
     BrokerUnavailable,
     Counts,
@@ -239,7 +241,8 @@ class Bench:
             return Bound(handler, None)
 
         outbox = Outbox([Outlet("behind", self.behind)])
-        return Worker(
+        make: Callable[..., Worker] = Worker if batch is None else partial(BatchWorker, batch)
+        return make(
             name,
             self.mailbox,
             bind,
@@ -250,7 +253,6 @@ class Bench:
             self.clock,
             alone=alone,
             timeout=timeout,
-            batch=batch,
         )
 
     def put(self, *contents: Any, lane: Callable[[Any], Hashable] | None = None) -> list[Message]:
@@ -268,3 +270,11 @@ class Bench:
         for each in run:
             each.receipt.acknowledge()
         return bodies(run)
+
+
+async def drained(bench: Bench, *workers: Worker) -> None:
+    """Run workers until the mailbox, which nobody puts into any more, is drained."""
+    bench.mailbox.close()
+    async with create_task_group() as tasks:
+        for worker in workers:
+            tasks.start_soon(worker.run)
