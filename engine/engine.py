@@ -26,7 +26,7 @@ from engine.assembly import Assembly, ByBroker, Connect, Running
 from engine.closing import closed, entered, given_back
 from engine.health.health import Health, Watch
 from engine.health.heartbeat import Heartbeat
-from engine.health.observing import observe
+from engine.health.observed import observe
 from engine.health.stalls import watch
 from engine.health.status import StageStatus, status_of
 from engine.health.unfinished import unfinished

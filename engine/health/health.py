@@ -1,10 +1,13 @@
 """`Health`: whether an engine is started, ready and alive, and which of its stages stand still, and why.
 
-Decides only: what was observed goes in (`engine/health/observing.py`), judgements come out. Nothing here waits or logs.
+Decides only: what was observed goes in (`observed.py`), judgements come out. Nothing here waits or logs.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+
+from engine.health.observed import Observed
+from engine.health.reasons import sentence, waiting_for
 
 HOPELESS = 5.0
 """How many times `stalled_after` a handler without a timeout may take before the engine counts as not alive."""
@@ -24,7 +27,7 @@ class StageHealth:
     unmoved: float | None
     """Seconds since its watermark moved, while it had work; None when it has none."""
     waiting_for: str | None
-    """One of `REASONS`; None when it is idle or moving."""
+    """One of `REASONS` (`reasons.py`); None when it is idle or moving."""
     stalled: bool
     told: str
     """What it waits for, since when, on whom, and what to do, in one sentence."""
@@ -41,75 +44,6 @@ class Health:
     reasons: tuple[str, ...]
     """Why it is not ready, or not alive."""
     stages: tuple[StageHealth, ...]
-
-
-REASONS: Mapping[str, str] = {
-    "broker": "its broker is out of reach, refuses, or does not confirm",
-    "duplicates": "the store that knows what was done is out of reach",
-    "source": "its source is connected and has messages, and delivers none",
-    "burial": "a dead letter is not confirmed",
-    "handler": "its handler does not return",
-    "start": "none of its workers has started",
-    "batch": "a batch is not full",
-    "retry": "a failed message waits for its next try",
-    "downstream": "a stage behind it does not go on",
-    "paused": "it was told to pause",
-}
-"""What a stage can wait for."""
-
-
-@dataclass(frozen=True, slots=True)
-class Observed:
-    """What can be seen of one stage at one moment, without a judgement. Times are in seconds."""
-
-    topology: str
-    stage: str
-    kind: str
-    behind: tuple[str, ...] = ()
-    """The stages that take what it makes."""
-    connected: bool = True
-    trouble: str | None = None
-    """What is not connected, and what its broker said last."""
-    duplicates: str | None = None
-    """Why what was done cannot be looked up."""
-    oldest: float | None = None
-    watermark: float | None = None
-    """Since the oldest unsettled message of its own sources became the oldest; None where none is open."""
-    open: int = 0
-    progress: int = 0
-    """Rises whenever anything goes on."""
-    waiting: int = 0
-    """Messages in its mailbox."""
-    held: int = 0
-    """Messages taken from its mailbox that are not done, those that wait for a retry among them."""
-    retrying: int = 0
-    in_hand: float | None = None
-    """How long the slowest of its handlers has had the message that it is at."""
-    all_in_hand: float | None = None
-    """The same of the fastest, where every worker has one."""
-    blocked: bool = False
-    """Whether a worker has results for which there is no room behind."""
-    running: bool = True
-    """Whether any worker has started."""
-    settling: bool = False
-    """Whether its source is being told of what is complete."""
-    burial: str | None = None
-    """Why a dead letter is not confirmed."""
-    paused: bool = False
-    pending: int | None = None
-    """Messages that its sources could deliver at once, as far as they know."""
-    remade: int = 0
-    """Times that its sources made their consumers anew because they did not move."""
-    inner: bool = False
-    """Whether it is a part of another stage, and told of by that one alone."""
-    patience: float = 0.0
-    """Seconds that it may stand still because it was declared so: a timeout, a batch's wait."""
-    timeout: float | None = None
-
-    @property
-    def work(self) -> bool:
-        """Whether there is anything to go on with."""
-        return bool(self.open or self.waiting or self.held) or (bool(self.pending) and not self.paused)
 
 
 @dataclass(slots=True)
@@ -204,72 +138,9 @@ class Watch:
         return None
 
 
-def waiting_for(seen: Observed, unmoved: float) -> str | None:
-    """What a stage waits for that has not moved for so long; None where it waits for nothing in particular."""
-    if not seen.connected:
-        return "broker" if seen.trouble is not None or seen.duplicates is None else "duplicates"
-    if not seen.work:
-        return "paused" if seen.paused else None
-    if seen.burial is not None:
-        return "burial"
-    at_hand = seen.held - seen.retrying
-    for reason, applies in (
-        ("handler", seen.in_hand is not None and seen.in_hand * 2 >= unmoved),
-        ("downstream", seen.blocked),
-        ("retry", seen.retrying > 0),
-        ("broker", seen.settling or (seen.kind == "publisher" and at_hand > 0)),
-        ("start", seen.waiting > 0 and not seen.running),
-        ("handler", seen.in_hand is not None),
-        ("batch", seen.waiting > 0 and at_hand <= 0),
-        ("downstream", seen.open > 0),
-        ("paused", seen.paused),
-        ("source", bool(seen.pending) and seen.waiting + seen.held == 0),
-    ):
-        if applies:
-            return reason
-    return None
-
-
 def _moving(seen: Observed, unmoved: float | None) -> bool:
     """Whether a stage that is not stalled goes on as it should: a short wait is no news."""
     return seen.connected and seen.burial is None and unmoved is not None and unmoved < 1.0
-
-
-def sentence(seen: Observed, reason: str | None, unmoved: float | None) -> str:
-    """What a stage waits for, since when, on whom, and what to do."""
-    since = f"{unmoved or 0:.0f} s"
-    if reason == "broker":
-        if seen.trouble is not None:
-            return f"{seen.stage} waits for its broker: {seen.trouble}; see to the broker, it goes on by itself"
-        what = "publishes" if seen.kind == "publisher" else "acknowledges"
-        return f"{seen.stage} has waited {since} for its broker to confirm what it {what}; see to the broker's log"
-    return _SENTENCES.get(reason or "", "{stage} {state}").format(
-        stage=seen.stage,
-        since=since,
-        state="is moving" if seen.work else "is idle",
-        hand=f"{seen.in_hand or 0:.0f} s",
-        limit="it has no timeout=" if seen.timeout is None else f"its timeout={seen.timeout:g}",
-        retrying=seen.retrying,
-        pending=seen.pending,
-        burial=seen.burial,
-        duplicates=seen.duplicates,
-        waiting=seen.waiting,
-    )
-
-
-_SENTENCES = {
-    "duplicates": "{stage} cannot tell what was done already: {duplicates}; see to that store, it goes on by itself",
-    "source": "{stage}'s source is connected and has {pending} messages, but has delivered none for {since}; "
-    "its consumer is made anew, see the broker's log if that does not help",
-    "burial": "{stage} cannot bury a dead letter: {burial}; it is tried again, its original stays unacknowledged",
-    "handler": "{stage}'s handler has been at a message for {hand}, {limit}; look at what it awaits, or set timeout=",
-    "start": "{stage} has {waiting} messages and no worker that has started; look at on_start, and at the log",
-    "batch": "{stage} has waited {since} for a batch to fill",
-    "retry": "{stage} has not moved on for {since}: {retrying} failed messages wait for their next try; "
-    "the log says why they fail",
-    "downstream": "{stage} has waited {since} for a stage behind it",
-    "paused": "{stage} is paused; resume it to go on",
-}
 
 
 def _end_of_chain(

@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import BrokerUnavailable
-from engine.health.health import REASONS, Health, Observed, StageHealth, Watch, sentence
+from engine.health.health import Health, StageHealth, Watch
+from engine.health.observed import Observed
+from engine.health.reasons import REASONS, sentence
 from headrace import Engine, Harness, Memory, Retry, Topology
 
 pytestmark = pytest.mark.anyio

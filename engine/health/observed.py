@@ -1,11 +1,65 @@
-"""What can be seen of a running stage at one moment: `Observed`, for `engine/health/health.py` to judge."""
+"""`Observed`: what can be seen of a running stage at one moment, for `health.py` to judge."""
 
+from dataclasses import dataclass
 from time import perf_counter
 
 from actors import RUN, Link, Worker
 from engine.assembly import Running
-from engine.health.health import Observed
 from topologies import Graph
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What can be seen of one stage at one moment, without a judgement. Times are in seconds."""
+
+    topology: str
+    stage: str
+    kind: str
+    behind: tuple[str, ...] = ()
+    """The stages that take what it makes."""
+    connected: bool = True
+    trouble: str | None = None
+    """What is not connected, and what its broker said last."""
+    duplicates: str | None = None
+    """Why what was done cannot be looked up."""
+    oldest: float | None = None
+    watermark: float | None = None
+    """Since the oldest unsettled message of its own sources became the oldest; None where none is open."""
+    open: int = 0
+    progress: int = 0
+    """Rises whenever anything goes on."""
+    waiting: int = 0
+    """Messages in its mailbox."""
+    held: int = 0
+    """Messages taken from its mailbox that are not done, those that wait for a retry among them."""
+    retrying: int = 0
+    in_hand: float | None = None
+    """How long the slowest of its handlers has had the message that it is at."""
+    all_in_hand: float | None = None
+    """The same of the fastest, where every worker has one."""
+    blocked: bool = False
+    """Whether a worker has results for which there is no room behind."""
+    running: bool = True
+    """Whether any worker has started."""
+    settling: bool = False
+    """Whether its source is being told of what is complete."""
+    burial: str | None = None
+    """Why a dead letter is not confirmed."""
+    paused: bool = False
+    pending: int | None = None
+    """Messages that its sources could deliver at once, as far as they know."""
+    remade: int = 0
+    """Times that its sources made their consumers anew because they did not move."""
+    inner: bool = False
+    """Whether it is a part of another stage, and told of by that one alone."""
+    patience: float = 0.0
+    """Seconds that it may stand still because it was declared so: a timeout, a batch's wait."""
+    timeout: float | None = None
+
+    @property
+    def work(self) -> bool:
+        """Whether there is anything to go on with."""
+        return bool(self.open or self.waiting or self.held) or (bool(self.pending) and not self.paused)
 
 
 def observe(graph: Graph, running: Running) -> Observed:
