@@ -35,7 +35,7 @@ async def run(job: Job, lap: Lap, contender: Contender) -> None:
             codec_alone(job, lap)
         else:
             await import_module("benchmarks.by_headrace").run_in_process(job, lap)
-    elif contender.kind in ("naive", "best"):
+    elif contender.kind in ("naive", "best", "lower"):
         await getattr(import_module("benchmarks.loops"), contender.kind)(job, lap)
     else:
         await import_module(f"benchmarks.by_{contender.kind}").run(job, lap, contender.setting)

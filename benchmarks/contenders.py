@@ -3,10 +3,13 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
+from benchmarks.hands import goes_lower
 from benchmarks.work import WORKS, Work
 
 IN_PROCESS = "in process"
 """What stands where others name a broker."""
+LOWER = ("bridge", "consume", "io-100")
+"""The works of the loop one layer lower: those that the engine is held against."""
 FEATURES = ("key", "retry", "metrics", "tracing", "all")
 
 
@@ -34,6 +37,10 @@ class Contender:
             return "it handles one at a time"
         if self.kind == "naive" and work.batch:
             return "it has no batches"
+        if self.kind == "lower" and work.name not in LOWER:
+            return f"it is measured on {', '.join(LOWER)}"
+        if self.kind == "lower" and not goes_lower(broker):
+            return f"benchmarks/by_hand_{broker}.py has no class `Lower`"
         if self.kind == "faststream":
             return self._faststream_cannot(broker, work)
         if self.kind == "headrace" and self.setting and work.name not in ("bridge", "io-100"):
@@ -63,6 +70,7 @@ CONTENDERS = {
         Contender("naive", "a loop by hand, one message at a time", "naive", streaming=False),
         Contender("best", "the best loop by hand on the client's ordinary API", "best"),
         Contender("best-uvloop", "the same on uvloop", "best", uvloop=True),
+        Contender("lower", "the same loop, one layer below the client's ordinary API", "lower"),
         Contender("faststream", "FastStream as it comes", "faststream", streaming=False),
         Contender("faststream-safe", "FastStream, its best setting with at least once", "faststream", "safe"),
         Contender("faststream-batch", "FastStream, the same in batches", "faststream", "batch"),

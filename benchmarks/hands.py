@@ -14,7 +14,10 @@ Taken = list[tuple[Any, bytes]]
 
 
 class Hands(Protocol):
-    """One broker's client in the hands of a loop, by its ordinary API, at least once. Open from enter to exit."""
+    """One broker's client in the hands of a loop, at least once. Open from enter to exit.
+
+    Classes `Hands` keep to the client's ordinary API. Classes `Lower` do the same one layer lower, as far as it is public.
+    """
 
     windows: int
     """How many runs may be on their way to the server at once, without leaving their order."""
@@ -79,10 +82,19 @@ class Places(Protocol):
 BROKERS = ("redis", "nats", "rabbitmq", "kafka")
 
 
-def hands(broker: str, url: str, source: str) -> Hands:
-    """The client of one broker for a loop that reads this source. The module is imported here, and not before."""
-    made: Hands = import_module(f"benchmarks.by_hand_{broker}").Hands(url, source)
+def hands(broker: str, url: str, source: str, lower: bool = False) -> Hands:
+    """The client of one broker for a loop that reads this source, or what stands one layer below its ordinary API.
+
+    The module is imported here, and not before.
+    """
+    module = import_module(f"benchmarks.by_hand_{broker}")
+    made: Hands = module.Lower(url, source) if lower else module.Hands(url, source)
     return made
+
+
+def goes_lower(broker: str) -> bool:
+    """Whether there is a class `Lower` for this broker: the same hands, one layer below the client's ordinary API."""
+    return hasattr(import_module(f"benchmarks.by_hand_{broker}"), "Lower")
 
 
 def places(broker: str, url: str) -> Places:

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from redis.asyncio import Redis as Client
 
-from benchmarks import match
+from benchmarks import by_hand_redis, match
 from benchmarks.contenders import CONTENDERS, IN_PROCESS, Unknown, chosen
 from benchmarks.launch import ROOT, ChildFailed, child
 from benchmarks.match import Plan
@@ -103,6 +103,15 @@ def test_every_contender_can_do_the_bridge_or_says_why_not() -> None:
             why = contender.cannot(broker, WORKS["bridge"])
             assert why == "" or " " in why
             assert contender.expected(WORKS["bridge"]) > 0
+
+
+def test_the_loop_one_layer_lower_takes_part_where_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    lower = CONTENDERS["lower"]
+    monkeypatch.setattr(by_hand_redis, "Lower", by_hand_redis.Hands, raising=False)
+    assert [name for name in WORKS if not lower.cannot("redis", WORKS[name])] == ["bridge", "consume", "io-100"]
+    monkeypatch.delattr(by_hand_redis, "Lower")
+    assert "by_hand_redis.py has no class `Lower`" in lower.cannot("redis", WORKS["bridge"])
+    assert list(CONTENDERS).index("lower") == list(CONTENDERS).index("best-uvloop") + 1
 
 
 def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":
