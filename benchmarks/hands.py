@@ -16,7 +16,7 @@ Taken = list[tuple[Any, bytes]]
 class Hands(Protocol):
     """One broker's client in the hands of a loop, at least once. Open from enter to exit.
 
-    Classes `Hands` keep to the client's ordinary API. Classes `Lower` do the same one layer lower, as far as it is public.
+    Classes `Hands` keep to the client's ordinary API; classes `Lower` do the same one layer below, where it is public.
     """
 
     windows: int

@@ -54,6 +54,8 @@ class Settings(BaseSettings):
     http_asyncapi: bool = True
     http_page: bool = True
     http_api: bool = True
+    uvloop: bool | None = None
+    """Run on uvloop: where it is installed, unless this is False; True fails where it is not."""
     reload: bool = False
     """Start again whenever a Python file changes."""
     log_format: LogFormat = "auto"

@@ -14,10 +14,15 @@ if settings.get_current_profile_name() == "default":
     settings.load_profile("headrace")
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Let the whole suite be run on the other event loop too."""
+    parser.addoption("--uvloop", action="store_true", help="Run async tests on uvloop in place of asyncio's loop.")
+
+
 @pytest.fixture(scope="module")
-def anyio_backend() -> str:
+def anyio_backend(request: pytest.FixtureRequest) -> tuple[str, dict[str, bool]]:
     """The loop that tests marked `anyio` run on; tests/actors/ has trio beside it."""
-    return "asyncio"
+    return "asyncio", {"use_uvloop": request.config.getoption("--uvloop")}
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from engine.cli import dead
+from engine.cli import dead, eventloop
 from engine.cli.check import check
 from engine.cli.docs import docs
 from engine.cli.exits import Code, report
@@ -52,7 +52,8 @@ def version() -> None:
 
 
 def _versions() -> str:
-    parts = ", ".join(f"{name} {version_of(name)}" for name in ("anyio", "pydantic"))
+    names = ("anyio", "pydantic", "uvloop") if eventloop.installed() else ("anyio", "pydantic")
+    parts = ", ".join(f"{name} {version_of(name)}" for name in names)
     return f"headrace {version_of('headrace')} (Python {platform.python_version()}, {parts})"
 
 

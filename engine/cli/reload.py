@@ -45,6 +45,7 @@ def _command(targets: list[str], app_dir: Path, config: Path | None, settings: S
     command = [sys.executable, "-P", "-m", "headrace", "run", "--no-reload", "--app-dir", str(app_dir)]
     command += ["--drain", str(settings.drain), "--burst" if settings.burst else "--no-burst"]
     command += ["--log-format", settings.log_format, "--log-level", settings.log_level]
+    command += [] if settings.uvloop is None else ["--uvloop" if settings.uvloop else "--no-uvloop"]
     command += ["--http", settings.http] if settings.http is not None else []
     command += ["--config", str(config)] if config is not None else []
     return [*command, "--", *targets]

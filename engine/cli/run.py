@@ -10,6 +10,7 @@ import anyio
 import typer
 
 from actors import BrokerError, SupervisionError
+from engine.cli import eventloop
 from engine.cli.exits import Code, code_of
 from engine.cli.load import load_graphs
 from engine.cli.options import AppDir, Config, Format, Level, Targets
@@ -68,6 +69,14 @@ def run(
         str | None,
         typer.Option(help="What has to be sent to change something over HTTP; better set as HEADRACE_TOKEN."),
     ] = None,
+    uvloop: Annotated[
+        bool | None,
+        typer.Option(
+            "--uvloop/--no-uvloop",
+            envvar="HEADRACE_UVLOOP",
+            help="Run on uvloop, or never do; unless told otherwise, where it is installed.",
+        ),
+    ] = None,
     app_dir: AppDir = Path(),
     config: Config = None,
     reload: Annotated[
@@ -85,13 +94,14 @@ def run(
     cannot work.
     """
     given = {"burst": burst, "drain": drain, "reload": reload, "require_healthy": require_healthy}
-    given["stalled_after"] = stalled_after
+    given |= {"stalled_after": stalled_after, "uvloop": uvloop}
     settings = read(app_dir, config, log_format=log_format, log_level=log_level, http=http, token=token, **given)
     logs.configure(settings.log_format, settings.log_level)
     if settings.reload:
         return supervise(targets, app_dir, config, settings)
     if token is not None:
         logger.warning("--token can be read in the list of processes; set HEADRACE_TOKEN instead")
+    loop = eventloop.options(settings.uvloop)
     graphs = load_graphs(targets, app_dir)
     service = "+".join(graph.name for graph in graphs)
     scraped = settings.http is not None and settings.http_metrics
@@ -104,16 +114,18 @@ def run(
 
             site = site_of(engine, settings, meters.scrape)
         set_for_streams()
-        return anyio.run(_until_drained, engine, site, settings.burst, settings.require_healthy)
+        running = partial(_until_drained, engine, site, settings.burst, settings.require_healthy, eventloop.name(loop))
+        return anyio.run(running, backend_options=loop)
 
 
 async def _until_drained(
-    engine: Engine, site: AbstractAsyncContextManager[None], burst: bool, require_healthy: float | None
+    engine: Engine, site: AbstractAsyncContextManager[None], burst: bool, require_healthy: float | None, loop: str
 ) -> int:
     """Run the engine to its end; what goes wrong once it runs is logged, and told by the exit code."""
     for graph in engine.graphs:
         sources = sum(len(stage.sources) for stage in graph.stages)
-        logger.info("starting", extra={"topology": graph.name, "stages": len(graph.stages), "sources": sources})
+        found = {"topology": graph.name, "stages": len(graph.stages), "sources": sources, "loop": loop}
+        logger.info("starting", extra=found)
     code = Code.DONE
     with on_signals(partial(_drain, engine), engine.patience + LAST, partial(_left, engine)):
         async with site, anyio.create_task_group() as tasks:

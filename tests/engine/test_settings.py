@@ -32,6 +32,7 @@ def test_without_anything_said_the_defaults_hold(tmp_path: Path) -> None:
         "http_asyncapi": True,
         "http_page": True,
         "http_api": True,
+        "uvloop": None,
         "reload": False,
         "log_format": "auto",
         "log_level": "info",

@@ -47,6 +47,7 @@ SPINNING = FED.replace("return body", "print('stuck', flush=True)\n        while
 CRASHING = FED.replace("return body", 'raise Crash("not to be trusted")').replace(
     'Topology("fed")', 'Topology("fed", supervision=Supervision(intensity=0))'
 )
+LOOPS = ["--uvloop", "--no-uvloop"]
 BROKEN = FED.replace('print("up", flush=True)', 'raise OSError("no database")')
 
 
@@ -151,10 +152,11 @@ def test_an_unknown_key_in_the_file_is_told_with_the_known_ones(process: Command
     assert_refused(process("run", "fed"), 2, "headrace.toml", "drian", "drain", "log_level")
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_signal_drains(number: int, start: Callable[..., Running], write: Write) -> None:
+def test_a_signal_drains(number: int, loop: str, start: Callable[..., Running], write: Write) -> None:
     write("fed.py", FED)
-    running = start("fed:topology")
+    running = start("fed:topology", loop)
     running.until(running.out, "up")
     running.signal(number)
     assert running.end() == 0
@@ -163,10 +165,11 @@ def test_a_signal_drains(number: int, start: Callable[..., Running], write: Writ
     assert last["received"] == last["settled"] + last["returned"]
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_second_signal_ends_at_once(number: int, start: Callable[..., Running], write: Write) -> None:
+def test_a_second_signal_ends_at_once(number: int, loop: str, start: Callable[..., Running], write: Write) -> None:
     write("stuck.py", STUCK)
-    running = start("stuck:topology")
+    running = start("stuck:topology", loop)
     running.until(running.out, "stuck")
     running.signal(number)
     running.until(running.err, "draining")
@@ -175,11 +178,12 @@ def test_a_second_signal_ends_at_once(number: int, start: Callable[..., Running]
     assert "again: ended at once" in running.until(running.err, "headrace: ")[-1]
 
 
+@pytest.mark.parametrize("loop", LOOPS)
 def test_a_second_signal_ends_at_once_what_never_gives_the_loop_its_turn(
-    start: Callable[..., Running], write: Write
+    loop: str, start: Callable[..., Running], write: Write
 ) -> None:
     write("spinning.py", SPINNING)
-    running = start("spinning:topology")
+    running = start("spinning:topology", loop)
     running.until(running.out, "stuck")
     running.signal(signal.SIGTERM)
     while running.process.poll() is None:
