@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from difflib import get_close_matches
 
 from actors import HeadraceError, Intake
-from engine.assembly import Assembly, Running
+from engine.assembly.assembly import Assembly
+from engine.assembly.running import Running
 
 MOST_WORKERS = 1024
 """The most workers that a pool can be told to have: a slip of the finger must not start a million."""

@@ -22,7 +22,9 @@ from actors import (
     Unfinished,
 )
 from engine import control
-from engine.assembly import Assembly, ByBroker, Connect, Running
+from engine.assembly.assembly import Assembly
+from engine.assembly.connect import ByBroker, Connect
+from engine.assembly.running import Running
 from engine.closing import closed, entered, given_back
 from engine.health.health import Health, Watch
 from engine.health.heartbeat import Heartbeat

@@ -9,7 +9,7 @@ from typing import Any
 from anyio import create_task_group
 
 from actors import Broker, BrokerError, BrokerUnavailable
-from engine.assembly import bound_of
+from engine.assembly.bounds import bound_of
 from engine.brokers.findings import Edge, Found, Verdict
 from topologies import Graph
 

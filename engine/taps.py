@@ -15,7 +15,8 @@ from typing import Any
 from anyio import Event, move_on_after
 
 from actors import Message, PublishWorker, Send, Worker
-from engine.assembly import Assembly, Running
+from engine.assembly.assembly import Assembly
+from engine.assembly.running import Running
 from topologies import Stage, encoder_of
 
 EVERY = 0.1

@@ -21,7 +21,8 @@ from typing import Any
 import pytest
 
 from actors import Clock, Supervisor
-from engine.assembly import Assembly, ByBroker
+from engine.assembly.assembly import Assembly
+from engine.assembly.connect import ByBroker
 from engine.settings import read
 from headrace import Harness, Topology
 

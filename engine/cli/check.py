@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from actors import Endpoint, HeadraceError, TopologyError, redact
-from engine.assembly import sizes
+from engine.assembly.bounds import sizes
 from engine.cli.exits import Code, CommandError, code_of, complain
 from engine.cli.guarantees import show
 from engine.cli.load import load

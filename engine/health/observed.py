@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from time import perf_counter
 
 from actors import RUN, Link, Worker
-from engine.assembly import Running
+from engine.assembly.running import Running
 from topologies import Graph
 
 

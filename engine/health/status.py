@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from engine.assembly import Running
+from engine.assembly.running import Running
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,9 @@
 from collections.abc import Iterator
 
 from actors import Unfinished
-from engine.assembly import Assembly, Running
+from engine.assembly.assembly import Assembly
+from engine.assembly.bounds import reached_from
+from engine.assembly.running import Running
 
 
 def unfinished(assembly: Assembly) -> Iterator[Unfinished]:
@@ -17,7 +19,7 @@ def unfinished(assembly: Assembly) -> Iterator[Unfinished]:
 
 def _waits(assembly: Assembly, source: Running) -> Iterator[str]:
     """What messages of a stage wait for, there and in the stages behind it."""
-    for name in assembly.reached(source.stage):
+    for name in reached_from(assembly.graph, source.stage):
         running = assembly.stages[name]
         for each in (running, running.replies):
             if each is not None:

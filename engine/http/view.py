@@ -12,7 +12,7 @@ from anyio.lowlevel import checkpoint
 from pydantic import TypeAdapter
 
 from actors import Link, redact
-from engine.assembly import Running
+from engine.assembly.running import Running
 from engine.control import find
 from engine.engine import Engine
 from engine.health.status import status_of

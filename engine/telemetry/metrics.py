@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 from actors import Ledger
-from engine.assembly import Running
+from engine.assembly.running import Running
 from engine.health.health import Health
 from engine.telemetry.process import measure_process
 

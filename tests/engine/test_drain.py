@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from engine import closing
-from engine.assembly import ByBroker
+from engine.assembly.connect import ByBroker
 from headrace import Actor, Batch, DrainTimeout, Engine, Memory, Retry, Topology
 
 pytestmark = pytest.mark.anyio
