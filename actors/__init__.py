@@ -32,7 +32,7 @@ from actors.lanes import Lanes
 from actors.ledger import Ledger
 from actors.lineage import only_one
 from actors.mailbox import Mailbox, MailboxStatistics
-from actors.message import NOWHERE, Headers, Message, Origin, delivered
+from actors.message import NOWHERE, Headers, Message, Origin, Provenance, delivered
 from actors.outbox import Outbox, Outlet
 from actors.outcomes import BatchError, Crash, Drop, HandlerOutcome, Reject, RetryAfter
 from actors.pool import Pool
@@ -117,6 +117,7 @@ __all__ = [
     "Outcome",
     "Outlet",
     "Pool",
+    "Provenance",
     "PublishError",
     "PublishWorker",
     "Receipt",

@@ -2,23 +2,61 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, Protocol
 
 from actors.receipt import Receipt
 
 Headers = Mapping[str, str | bytes]
 
 
-class Origin:
-    """Where a message came from: shared, unchanged, by all that is made of it.
+class Provenance(Protocol):
+    """How it reads where a message came from; shared, unchanged, by all that is made of the message.
 
-    `timestamp` is in seconds since the epoch, `record` the client library's own object. An adapter may hand over any
-    object with these attributes instead, and work them out only when somebody reads them. Where `id` is no more than
-    the position at the source, such an object says so: its `named` is False. Where the position and time of a message
-    tell it from all others that its endpoint ever delivers, and are the same when it is delivered again, they are its
-    `place`. The engine may put an object in front of it that carries more, and reads as the origin does.
+    An `Origin`, or what stands in for one: an adapter's own object, which may work these out only when somebody reads
+    them, or one that the engine puts in front of another, to carry more. Where `id` is no more than the position at the
+    source, such an object says so: its `named` is False. Where the position and time of a message tell it from all
+    others that its endpoint ever delivers, and are the same when it is delivered again, they are its `place`.
     """
+
+    @property
+    def id(self) -> str | None:
+        """As its publisher or its broker gave it."""
+        ...
+
+    @property
+    def timestamp(self) -> float | None:
+        """In seconds since the epoch."""
+        ...
+
+    @property
+    def source(self) -> str | None:
+        """The destination that it was published to, and was fetched from."""
+        ...
+
+    @property
+    def partition(self) -> int | None:
+        """The partition that it was fetched from, where there are any."""
+        ...
+
+    @property
+    def offset(self) -> int | str | None:
+        """Its position at the source: an offset, a sequence, an entry's id."""
+        ...
+
+    @property
+    def correlation_id(self) -> str | None:
+        """What ties an answer to its question."""
+        ...
+
+    @property
+    def record(self) -> Any:
+        """The client library's own object."""
+        ...
+
+
+class Origin:
+    """Where a message came from, known at once; fulfils `Provenance`."""
 
     __slots__ = ("correlation_id", "id", "offset", "partition", "record", "source", "timestamp")
 
@@ -41,12 +79,12 @@ class Origin:
         self.record = record
 
 
-NOWHERE = Origin()
+NOWHERE: Provenance = Origin()
 
 
-def carried(before: Any, origin: Origin) -> Origin:
+def carried(before: Provenance, origin: Provenance) -> Provenance:
     """That origin in the place of the one before, and with it what that one carries: by its method `around`, if any."""
-    around = getattr(before, "around", None)
+    around: Callable[[Provenance], Provenance] | None = getattr(before, "around", None)
     return origin if around is None else around(origin)
 
 
@@ -64,6 +102,7 @@ class Message:
     __slots__ = ("attempt", "body", "destination", "headers", "key", "lane", "origin", "raw", "receipt", "reply_to")
 
     body: Any
+    origin: Provenance
     receipt: Receipt
     lane: Hashable
     destination: str
@@ -77,7 +116,7 @@ class Message:
         raw: bytes | None = None,
         attempt: int = 1,
         reply_to: str | None = None,
-        origin: Origin | None = None,
+        origin: Provenance | None = None,
         **of_origin: Any,
     ) -> None:
         self.body = body
@@ -149,7 +188,7 @@ def delivered(
     raw: bytes | None,
     key: str | bytes | None,
     headers: Headers | None,
-    origin: Origin,
+    origin: Provenance,
     attempt: int,
     reply_to: str | None,
 ) -> Message:

@@ -8,7 +8,7 @@ from time import perf_counter
 from typing import Any
 
 from actors.mailbox import Mailbox
-from actors.message import NOWHERE, Message, Origin, carried
+from actors.message import NOWHERE, Message, Origin, Provenance, carried
 
 Adapter = Callable[[Any], Any]
 LaneOf = Callable[[Message], Hashable]
@@ -111,7 +111,7 @@ def one_of_many(message: Message) -> Message:
     return part
 
 
-def _overlaid(below: Origin, above: Origin) -> Origin:
+def _overlaid(below: Provenance, above: Provenance) -> Origin:
     """An origin with what `above` sets, and otherwise what `below` says."""
     made = Origin()
     for name in Origin.__slots__:

@@ -15,7 +15,7 @@ from actors import BrokerError, BrokerUnavailable, Message, PublishError
 from engine.nats.client import Link, flushed
 from engine.nats.confirms import checked, too_long, too_much
 from engine.nats.errors import refused, trouble
-from engine.nats.headers import decode, encode
+from engine.nats.headers import Delivery, decode, encode
 from engine.nats.options import Target
 
 AGAIN = (0.05, 5.0)
@@ -71,8 +71,9 @@ class SubjectSource:
             self.dropped += 1
             return
         message = decode(record, 1, record.reply or None)
-        if self._own and message.correlation_id is None:
-            message.origin.correlation_id = record.subject[len(self._name) + 1 :] or None
+        origin = message.origin
+        if self._own and isinstance(origin, Delivery) and origin.correlation_id is None:
+            origin.correlation_id = record.subject[len(self._name) + 1 :] or None
         self._buffer.append(message)
         self._news.set()
 

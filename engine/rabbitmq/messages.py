@@ -127,7 +127,7 @@ class Delivery:
             headers[CONTENT_ENCODING] = properties.content_encoding
         if properties.priority:
             headers[PRIORITY] = str(properties.priority)
-        return delivered(self.body, key, headers, self, attempt, properties.reply_to)  # type: ignore[arg-type]
+        return delivered(self.body, key, headers, self, attempt, properties.reply_to)
 
 
 def body_of(message: Message, most: int) -> bytes:

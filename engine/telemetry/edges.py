@@ -89,7 +89,7 @@ class TracedSource:
                 left -= 1
             else:
                 if (trace_id := roots.trace_id()) is not None:
-                    message.origin = trail = trail_of(message.origin, NOTHING, trace_id, place)  # type: ignore[assignment]
+                    message.origin = trail = trail_of(message.origin, NOTHING, trace_id, place)
                     traced.append(trail)
                 left = roots.passed_over()
         roots.left = left
@@ -130,7 +130,7 @@ def _begun(message: Message, carrier: Carrier, place: Place) -> Trail:
     """The trail of a message as it comes in, as far as its headers tell."""
     context = carrier.extract(message.headers)
     trail = trail_of(message.origin, context, span_in(context), place)
-    message.origin = trail  # type: ignore[assignment] # it reads as the origin does
+    message.origin = trail  # it reads as the origin does
     return trail
 
 
@@ -148,7 +148,7 @@ def _let_go(run: Sequence[Message]) -> list[Trail]:
     """Give messages their own origins back, by which their source knows them; the trails of those that are sampled."""
     trails = []
     for message in run:
-        trail: Any = message.origin
+        trail = message.origin
         if type(trail) is Trail:
             message.origin = trail.origin
             if sampled(trail.above):
@@ -185,12 +185,12 @@ class TracedSink:
             await self._sink.publish(run)
         except PublishError as refused:
             for at, trail, span in sent:
-                run[at].origin = trail  # type: ignore[assignment] # it may be published again
+                run[at].origin = trail  # it may be published again
                 finish(span, refused.failures.get(at))
             raise
         except BaseException as error:
             for at, trail, span in sent:
-                run[at].origin = trail  # type: ignore[assignment]
+                run[at].origin = trail
                 finish(span, error)
             raise
         now = time_ns()
@@ -206,7 +206,7 @@ class TracedSink:
         sent: list[tuple[int, Trail, Span]] = []
         now = time_ns()
         for at, message in enumerate(run):
-            trail: Any = message.origin
+            trail = message.origin
             if type(trail) is Trail:
                 context, origin = trail.context, trail.origin
                 facts = place, origin, message.destination, message.key, message.raw is None

@@ -70,7 +70,7 @@ class TracedStage:
         within = self._within_one
 
         def traced(message: Message) -> Coroutine[Any, Any, Any]:
-            origin: Any = message.origin
+            origin = message.origin
             return within(invoke, message) if type(origin) is Trail else unsampled(message)
 
         return traced
@@ -125,7 +125,7 @@ class TracedStage:
 
         def passed_on(message: Message, result: Any) -> None:
             pass_on(message, result)
-            trail: Any = message.origin
+            trail = message.origin
             if type(trail) is Trail and (handling := trail.handling) is not None and handling.returned:
                 trail.handling = None
                 handling.span.end()
@@ -173,7 +173,7 @@ class TracedRetries(Retries):
 
     def failed(self, message: Message, error: BaseException) -> bool:
         """What `Retries` does, noted as an event."""
-        trail: Any = message.origin
+        trail = message.origin
         waits = super().failed(message, error)
         if type(trail) is Trail and (handling := trail.handling) is not None:
             trail.handling = None
@@ -192,7 +192,7 @@ class TracedLedger(Ledger):
 
     def reject(self, message: Message, error: BaseException, stage: str) -> None:
         """What `Ledger` does, below the span that tells why."""
-        origin: Any = message.origin
+        origin = message.origin
         if type(origin) is Trail:
             handling = Handling(self.process.begin(message)[2])
             note(handling, error, False, message.attempt)

@@ -31,7 +31,7 @@ class Outside:
         trail = trail_of(message.origin, context, span_in(context))
         if isinstance(self._start, Lazily) and trail.above is None:
             decide(trail, self._start)
-        message.origin = trail  # type: ignore[assignment] # it reads as the origin does
+        message.origin = trail  # it reads as the origin does
         await TracedSink(sink, place_of(endpoint), self._start, self._carrier).publish([message])
 
     def replied(self, endpoint: Endpoint, reply: Message, began: int) -> None:

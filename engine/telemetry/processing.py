@@ -80,9 +80,9 @@ class Process:
     def _anew(self, message: Message, trail: Trail) -> tuple[Trail, tuple[Above, ...]]:
         """The trail of a message that a stage has handled, this one or another, and what to link to of that."""
         if trail.stage is not self:
-            made = message.origin = trail_of(trail.origin, trail.context, trail.above)  # type: ignore[assignment]
+            made = message.origin = trail_of(trail.origin, trail.context, trail.above)
             return made, ()
-        again = message.origin = trail.around(trail.origin)  # type: ignore[assignment]
+        again = message.origin = trail.around(trail.origin)
         if is_span(again.below):
             again.context, again.above = again.parent, again.below
         return again, (trail.previous,)
@@ -102,8 +102,8 @@ class Process:
         context, own = with_span(span, NOTHING), span.get_span_context()
         handling = Handling(span, len(run))
         for message in run:
-            message.origin = self._member(message.origin, context, own, handling)  # type: ignore[assignment]
-        joint.origin = trail = trail_of(joint.origin, context, own)  # type: ignore[assignment]
+            message.origin = self._member(message.origin, context, own, handling)
+        joint.origin = trail = trail_of(joint.origin, context, own)
         trail.stage, trail.handling = self, handling
         return trail, context, span
 

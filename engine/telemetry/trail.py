@@ -21,7 +21,7 @@ from opentelemetry.trace import (
     set_span_in_context,
 )
 
-from actors import Message, Origin
+from actors import Message, Provenance
 from engine.telemetry.contexts import NO_STATE, parts
 from engine.telemetry.spans import Above, LazySpan
 
@@ -37,7 +37,7 @@ class Trail:
 
     __slots__ = ("above", "below", "context", "fetched", "handling", "origin", "parent", "previous", "stage")
 
-    origin: Any
+    origin: Provenance
     context: Context
     """What the next span on this message's way is a child of: its sender's, or that of the stage that made it."""
     above: Above
@@ -54,19 +54,28 @@ class Trail:
     handling: "Handling | None"
     """Where its handler has returned or failed, until it is known what becomes of it."""
 
-    def around(self, origin: Origin) -> "Trail":
+    # As its origin reads. A `__getattr__` would make reading any attribute slow.
+    id = property(attrgetter("origin.id"))
+    timestamp = property(attrgetter("origin.timestamp"))
+    source = property(attrgetter("origin.source"))
+    partition = property(attrgetter("origin.partition"))
+    offset = property(attrgetter("origin.offset"))
+    correlation_id = property(attrgetter("origin.correlation_id"))
+    record = property(attrgetter("origin.record"))
+    named = property(attrgetter("origin.named"))
+    place = property(attrgetter("origin.place"))
+
+    def around(self, origin: Provenance) -> "Trail":
         """The same trail with another origin behind it."""
         trail = trail_of(origin, self.context, self.above, self.fetched)
         trail.stage, trail.parent, trail.below, trail.previous = self.stage, self.parent, self.below, self.previous
         return trail
 
 
-for _name in (*Origin.__slots__, "named", "place"):  # a `__getattr__` would make reading any attribute slow
-    setattr(Trail, _name, property(attrgetter(f"origin.{_name}")))
 _new: Callable[[type[Trail]], Trail] = object.__new__
 
 
-def trail_of(origin: Any, context: Context, above: Above, fetched: Any = None) -> Trail:
+def trail_of(origin: Provenance, context: Context, above: Above, fetched: Any = None) -> Trail:
     """A trail that no stage has handled yet; in half the time that a constructor takes."""
     trail = _new(Trail)
     trail.origin, trail.context, trail.above, trail.fetched = origin, context, above, fetched
