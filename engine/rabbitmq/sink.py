@@ -120,10 +120,10 @@ class Publisher:
             except (TypeError, ValueError) as error:
                 failures[at] = error
             if size >= _CHUNK or len(self._confirms) >= self.wire.options.window:
-                self.wire.writer.write(b"".join(parts))
+                self.wire.write(b"".join(parts))
                 parts, size = [], 0
                 await self._room()
-        self.wire.writer.write(b"".join(parts))
+        self.wire.write(b"".join(parts))
         await self._until(lambda: not run.left)
         return run.refused
 

@@ -171,6 +171,11 @@ class Wire:
         """Bytes that wait to be sent."""
         return self.writer.transport.get_write_buffer_size()
 
+    def write(self, data: bytes) -> None:
+        """Send that; on a connection that is lost already it goes nowhere, which is told elsewhere."""
+        if not self.writer.is_closing():  # asyncio's own loop would let it pass, uvloop raises RuntimeError
+            self.writer.write(data)
+
     async def drain(self) -> None:
         """Wait until little of it is left."""
         try:
@@ -221,7 +226,7 @@ class Wire:
             listener.lost(refusals.again(reason))
         if self._transport is None:
             return
-        if self._tap.said:
+        if self._tap.said and not self._transport.is_closing():
             self._transport.write(frames.CONNECTION_CLOSED)
             self._transport.close()
         else:

@@ -6,11 +6,10 @@ from collections import deque
 from collections.abc import Sequence
 
 from redis.asyncio import Connection
-from redis.exceptions import RedisError
 
 from actors import BrokerUnavailable, Message
 from engine.redis.connection import connect, farewell
-from engine.redis.errors import trouble
+from engine.redis.errors import LOST, trouble
 from engine.redis.fields import element
 from engine.redis.options import Target
 from engine.redis.reading import Reading
@@ -54,7 +53,7 @@ class ChannelSource:
             async with timeout(self._target.options.timeout):
                 await connection.send_command(command, self._name)
                 await connection.read_response(timeout=math.inf)
-        except (RedisError, OSError) as error:
+        except LOST as error:
             await connection.disconnect(nowait=True)
             raise trouble(error, self._where) from None
         except BaseException:
@@ -87,7 +86,7 @@ class ChannelSource:
                 elif reply[0] in (b"message", b"pmessage"):
                     run.append(element(reply[-2].decode(errors="backslashreplace"), reply[-1]))
                 asked = reply is None
-        except (RedisError, OSError) as error:
+        except LOST as error:
             await self._drop()
             if not run:
                 raise trouble(error, self._where) from None

@@ -11,7 +11,7 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from actors import BrokerRefused
-from engine.redis.errors import trouble, unusable
+from engine.redis.errors import LOST, trouble, unusable
 from engine.redis.options import Address, Target, shown
 
 Command = tuple[str | bytes | int, ...]
@@ -58,7 +58,7 @@ async def connect(target: Target, address: Address, sentinel: bool = False) -> t
             await connection.connect()
     except BaseException as error:
         await connection.disconnect(nowait=True)
-        if not isinstance(error, RedisError | OSError):
+        if not isinstance(error, LOST):
             raise
         hint = ": does this port speak TLS?" if target.tls and isinstance(error, TimeoutError) else ""
         raise trouble(error, where, hint) from None
@@ -99,5 +99,5 @@ async def farewell(connection: Connection) -> None:
     """Close a connection that is in order: with TLS it takes two to do that."""
     try:
         await connection.disconnect()
-    except (RedisError, OSError):
+    except LOST:
         pass  # it is closed all the same

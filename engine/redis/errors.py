@@ -39,6 +39,10 @@ def code(error: Exception) -> str:
     return getattr(error, "status_code", None) or str(error).partition(" ")[0]
 
 
+LOST = (RedisError, OSError, RuntimeError)
+"""What is raised on a connection that went wrong; the last by uvloop, for a write to one that is closed already."""
+
+
 def said(error: Exception) -> str:
     """What the server said, with that word."""
     text, word = " ".join(str(error).split()), code(error)

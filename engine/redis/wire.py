@@ -6,11 +6,11 @@ from typing import Any
 
 from redis.asyncio import Connection
 from redis.crc import key_slot
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import ResponseError
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
 from engine.redis.connection import Command, Parser, connect, farewell, pack
-from engine.redis.errors import PASSING, answer, code, said, trouble
+from engine.redis.errors import LOST, PASSING, answer, code, said, trouble
 from engine.redis.options import Address, Target, shown
 
 SLOWEST = 10_000
@@ -143,7 +143,7 @@ class Wire:
                     await connection.send_packed_command(data)
                     await parser.read_run(count, replies)
                 self._consider(replies)
-            except (RedisError, OSError) as error:
+            except LOST as error:
                 await self._drop()
                 raise trouble(error, self.where) from None
             except BaseException:

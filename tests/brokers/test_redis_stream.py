@@ -171,6 +171,9 @@ async def test_sources_of_one_process_have_names_of_their_own(stream: RedisStrea
 # -- faults on the way -------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    "anyio_backend", [("asyncio", {"use_uvloop": on}) for on in (False, True)], ids=("asyncio", "uvloop")
+)
 async def test_an_answer_that_is_lost_on_its_way_comes_again(redis_server: Server) -> None:
     name = f"s-{uuid4().hex}"
     direct = Redis(redis_server.url).stream(name)

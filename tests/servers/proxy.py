@@ -112,7 +112,7 @@ class Proxy:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._carry("requests", reader, behind[1]))
                 both.create_task(self._carry("answers", behind[0], writer))
-        except* (OSError, asyncio.CancelledError):
+        except* (OSError, RuntimeError, asyncio.CancelledError):  # the second from uvloop, where asyncio has the first
             pass  # One end went, or a reset was asked for: either way both ends learn of it below.
         finally:
             for end in ends:
@@ -143,7 +143,7 @@ class Proxy:
 def _abort(writer: asyncio.StreamWriter) -> None:
     """Close a connection with a reset; one that is closed already stays so."""
     connection = writer.get_extra_info("socket")
-    if connection.fileno() >= 0:
+    if connection is not None and connection.fileno() >= 0:  # uvloop lets go of the socket of one that is closed
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
     writer.transport.abort()
 
