@@ -6,6 +6,8 @@ from logging import ERROR, WARNING, Logger, LoggerAdapter
 from random import random
 from typing import Any, TypeVar
 
+from anyio import fail_after
+
 from actors.clock import Clock
 from actors.errors import BrokerError, BrokerRefused, BrokerUnavailable
 from actors.retry import Retry
@@ -24,37 +26,90 @@ class Link:
     what: str
     up: Callable[[], bool] | None = None
     """Whether what is awaited has reached the broker by now: with nothing to bring, it does not return to say so."""
+    ping: Callable[[], Awaitable[object]] | None = None
+    """Returns when the broker has answered that it is there: for when nothing else is asked of it."""
     failures: int = 0
     error: BrokerError | None = None
     """Why it is not connected, as far as the last try told."""
     away: float | None = None
     """Since when, in the clock's seconds; None until the first try fails."""
     _succeeded: bool = False
+    _known: bool = False
+    """Whether it has ever succeeded."""
+    _using: int = 0
+    """How many await something of the broker now."""
+    _silent: bool = False
+    """Whether the broker did not answer when it was last asked, and nobody has used it since."""
 
     @property
     def connected(self) -> bool:
         """Whether the broker is within reach, as far as is known."""
-        return self._succeeded or (self.failures > 0 and self.up is not None and self.up())
+        return self._succeeded or (self.failures > 0 and not self._silent and self.up is not None and self.up())
+
+    @property
+    def idle(self) -> bool:
+        """Whether nobody awaits anything of the broker, so that nobody would notice that it is gone, or back."""
+        return self._known and not self._using and self.ping is not None
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await `attempt()`, again and again while it raises `BrokerUnavailable` or `BrokerRefused`.
 
         What was refused has to be mended by somebody, which may happen at any time; until then it is not connected.
         """
-        while True:
-            try:
-                result = await attempt()
-            except (BrokerUnavailable, BrokerRefused) as error:
-                await self.wait(error)
-            else:
-                self._succeeded, self.failures, self.error, self.away = True, 0, None, None
-                return result
+        self._using += 1
+        self._silent = False
+        try:
+            while True:
+                try:
+                    result = await attempt()
+                except (BrokerUnavailable, BrokerRefused) as error:
+                    await self.wait(error)
+                else:
+                    self._answered()
+                    return result
+        finally:
+            self._using -= 1
+
+    async def look(self, within: float) -> None:
+        """Ask the broker whether it is there, for at most so many seconds; for a link that is `idle`.
+
+        Where somebody has begun to use it meanwhile, that one will know better.
+        """
+        assert self.ping is not None
+        lost: BrokerError | None = None
+        try:
+            with fail_after(within):
+                await self.ping()
+        except BrokerError as error:
+            lost = error
+        except TimeoutError:
+            lost = BrokerUnavailable(f"no answer within {within:g} s")
+        except Exception as error:
+            lost = BrokerError(f"cannot be asked: {error!r}")
+        if self._using:
+            return
+        if lost is not None:
+            if not self._silent:
+                self.logger.warning("%s: out of reach, while nothing is asked of it: %s", self.what, lost)
+            self._silent = True
+            self._failed(lost)
+        elif not self._succeeded:
+            self.logger.info("%s: within reach again", self.what)
+            self._silent = False
+            self._answered()
+
+    def _answered(self) -> None:
+        self._succeeded, self._known, self.failures, self.error, self.away = True, True, 0, None, None
+
+    def _failed(self, error: BrokerError) -> None:
+        self._succeeded, self.error = False, error
+        self.away = self.clock.now() if self.away is None else self.away
+        self.failures = max(1, self.failures)
 
     async def wait(self, error: BrokerError) -> None:
         """Note what is wrong, and wait as long as the failures so far ask for."""
-        self._succeeded, self.error = False, error
-        self.away = self.clock.now() if self.away is None else self.away
         self.failures += 1
+        self._failed(error)
         seconds = RECONNECT.delay(self.failures, random())
         level = ERROR if isinstance(error, BrokerRefused) else WARNING
         self.logger.log(level, "%s: next try in %.1f s: %s", self.what, seconds, error)

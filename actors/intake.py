@@ -102,14 +102,14 @@ class Intake:
         return self._resumed is not None
 
     async def _fetch(self) -> None:
-        while self._resumed is not None:
-            await self._resumed.wait()
-        if not self._opened:
+        if not self._opened:  # paused or not: what was never connected, nobody could tell from what is gone
             await self.link.insist(self.ledger.source.open)
             if self.sieve is not None:
                 await self.sieve.duplicates.open()
             self._opened = True
             self.on_open()
+        while self._resumed is not None:
+            await self._resumed.wait()
         if self.ledger.behind:
             await self.ledger.keep_pace()
         if self.sieve is not None and not await self._may_fetch(self.sieve):

@@ -60,7 +60,7 @@ class Ledger:
         self.latency = Latency()
         self.reasons: dict[tuple[str, str], int] = {}
         """Dead letters by stage and reason, the first 100 kinds of them."""
-        self.link = Link(clock, logger, name, getattr(source, "reached", None))
+        self.link = Link(clock, logger, name, getattr(source, "reached", None), getattr(source, "ping", None))
         self._burials = Link(clock, logger, f"dead letters of {name}")
         self._complete: list[Receipt] = []
         self._settling: list[Receipt] = []

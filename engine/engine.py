@@ -16,6 +16,7 @@ from actors import (
     Clock,
     DrainTimeout,
     IntensityExceeded,
+    Link,
     Supervision,
     Supervisor,
     TopologyError,
@@ -26,6 +27,7 @@ from engine.assembly.assembly import Assembly
 from engine.assembly.connect import ByBroker, Connect
 from engine.assembly.running import Running
 from engine.closing import closed, entered, given_back
+from engine.health.asking import keep_asking
 from engine.health.health import Health, Watch
 from engine.health.heartbeat import Heartbeat
 from engine.health.observed import observe
@@ -158,6 +160,7 @@ class Engine:
             tasks.start_soon(self.clock.run)
             tasks.start_soon(self._drain_when_asked)
             tasks.start_soon(watch, self.health, self._heartbeat)
+            tasks.start_soon(keep_asking, self._links)
             if burst:
                 tasks.start_soon(self._drain_when_empty)
             try:
@@ -215,6 +218,10 @@ class Engine:
             if any(pending) or (None in pending and self.clock.now() - quiet < QUIET):
                 continue
             self.drain()
+
+    def _links(self) -> list[Link]:
+        """What is asked whether it is there; once it drains, nothing: what is closed must not be connected again."""
+        return [] if self.draining else [link for running in self.running for link in running.links]
 
     def out_of_reach(self) -> dict[str, BrokerError | None]:
         """What is not connected, by `stage: endpoint`, and what its broker said last."""

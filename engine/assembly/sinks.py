@@ -1,6 +1,6 @@
 """Sinks made of sinks: one that opens when it is first used, and one that answers on the broker that asked."""
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from logging import Logger, LoggerAdapter, getLogger
 from typing import Any
 
@@ -35,6 +35,12 @@ class OnDemand:
         if not self._opened:
             await self.open()
         await self.sink.publish(run)
+
+    @property
+    def ping(self) -> Callable[[], Awaitable[None]]:
+        """What asks the broker whether it is there; AttributeError where the sink behind cannot."""
+        ping: Callable[[], Awaitable[None]] = self.sink.ping  # type: ignore[attr-defined]
+        return ping
 
     async def close(self) -> None:
         if self._opened:

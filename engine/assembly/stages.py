@@ -82,7 +82,7 @@ class Stages:
     ) -> Running:
         logger, settings, counts = logger_of(self.graph, stage.name), stage.settings, Counts()
         retries = Retries(stage.name, mailbox, self.clock, counts, logger, settings.retry)
-        link = Link(self.clock, logger, stage.name)
+        link = Link(self.clock, logger, stage.name, ping=getattr(sink, "ping", None))
 
         def make(number: int) -> PublishWorker:
             return PublishWorker(
@@ -168,7 +168,7 @@ class Stages:
         if given is None:
             return None
         seen = self.connect.seen(given, f"{self.graph.name}.{stage.name}", self.clock)
-        link = Link(self.clock, logger_of(self.graph, stage.name), "duplicates")
+        link = Link(self.clock, logger_of(self.graph, stage.name), "duplicates", ping=getattr(seen, "ping", None))
         return Duplicates(seen, link, stage.settings.mailbox)
 
     def _outlets(self, stage: Stage) -> list[Outlet]:

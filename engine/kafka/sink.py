@@ -14,11 +14,13 @@ from engine.brokers.endpoint import INBOX
 from engine.kafka import client as kafka_client
 from engine.kafka import topics as kafka_topics
 from engine.kafka.batches import Batch, Cutter, Spread
-from engine.kafka.errors import REMEDIES, diagnosed, explained
+from engine.kafka.errors import REMEDIES, diagnosed, explained, mapped
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
 
 logger = getLogger("headrace.kafka")
+_ANSWER = 5.0
+"""Seconds in which a broker that is there tells what topics it has."""
 _BROKEN = (errors.OutOfOrderSequenceNumber, errors.InvalidProducerEpoch, errors.UnknownProducerId,
            errors.InvalidProducerIdMapping)  # fmt: skip
 """What a producer does not get over: another takes its place."""
@@ -180,6 +182,13 @@ class KafkaSink:
             return
         self._producer = None
         kafka_client.cut_off(producer)
+
+    async def ping(self) -> None:
+        """Return when some broker of the cluster has answered."""
+        producer = await self._open()
+        with mapped(self._options, str(self._place)):
+            async with asyncio.timeout(_ANSWER):
+                await producer.client.fetch_all_metadata()
 
     async def close(self) -> None:
         """Let go of the connection."""

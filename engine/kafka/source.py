@@ -147,6 +147,17 @@ class KafkaSource:
         finally:
             await self._abandon(assignment)
 
+    async def ping(self) -> None:
+        """Return when the broker has answered: those that lead its partitions, where it has any."""
+        assignment = self._assignment
+        if assignment is None:
+            async with kafka_topics.connected(self._options):
+                return
+        places = list(assignment.shares)
+        with mapped(self._options, self._what):
+            async with asyncio.timeout(self._silence):
+                await (assignment.consumer.end_offsets(places) if places else assignment.consumer.topics())
+
     def reached(self) -> bool:
         """Whether the broker has answered since it last did not."""
         return self._reached

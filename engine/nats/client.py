@@ -20,6 +20,8 @@ from engine.nats.options import Target
 
 CLOSING = 1.0
 """Seconds that closing a connection may take: nats-py waits for ever after a failed TLS handshake."""
+ANSWER = 5.0
+"""Seconds in which a server that is there answers a question that costs it nothing."""
 _logger = getLogger("headrace")
 
 
@@ -195,6 +197,16 @@ class Link:
                 raise refused(self.where, self.denied) from None
             raise trouble(error, self.where) from None
         return found
+
+    async def ping(self) -> None:
+        """Return when the server has answered, connected anew where need be; one that does not is given up."""
+        client = await self.connected()
+        try:
+            await flushed(client, min(ANSWER, self.target.options.timeout))
+        except Exception as error:
+            await self.close()
+            self._lost()
+            raise trouble(error, self.where) from None
 
     async def close(self) -> None:
         """Let go of the connection, within a second or so."""

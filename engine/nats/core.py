@@ -144,6 +144,10 @@ class SubjectSource:
             self._buffer.clear()
         await self._link.close()
 
+    async def ping(self) -> None:
+        """Return when the server has answered."""
+        await self._link.ping()
+
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
         return self._link.client is not None
@@ -215,6 +219,10 @@ class SubjectSink:
         if correlation and reply.startswith(self._inboxes) and not any(each in correlation for each in "*>. \t\r\n"):
             return f"{reply}.{correlation}"
         return reply
+
+    async def ping(self) -> None:
+        """Return when the server has answered."""
+        await self._link.ping()
 
     async def close(self) -> None:
         """Let go of the connection."""

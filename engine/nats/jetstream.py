@@ -301,6 +301,10 @@ class StreamSource:
             except Exception as error:
                 self._link.unavailable(repr(error))
 
+    async def ping(self) -> None:
+        """Return when the server has answered."""
+        await self._link.ping()
+
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
         return self._link.client is not None

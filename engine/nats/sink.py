@@ -235,6 +235,10 @@ class StreamSink:
         else:
             run.refuse(index, found)
 
+    async def ping(self) -> None:
+        """Return when the server has answered."""
+        await self._link.ping()
+
     async def close(self) -> None:
         """Let go of the connection; what a failed run had for ids is forgotten."""
         self._open = False

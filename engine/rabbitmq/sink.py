@@ -320,6 +320,10 @@ class RabbitSink:
         publisher.check_blocked()
         return publisher
 
+    async def ping(self) -> None:
+        """Return when the server has answered, and would take a message; connects anew where need be."""
+        await (await self._living()).wire.ping()
+
     async def close(self) -> None:
         """Let go of the channel, and of the connection where nobody else needs it."""
         shared, publisher = self._shared, self._publisher

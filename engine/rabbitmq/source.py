@@ -243,6 +243,11 @@ class RabbitSource:
         if shared is not None:
             await shared.leave()
 
+    async def ping(self) -> None:
+        """Return when the server has answered, connected anew where need be. The next fetch consumes anew."""
+        if self._shared is not None:
+            await (await self._shared.wire()).ping()
+
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
         return self._consumer is not None and self._consumer.error is None

@@ -126,6 +126,12 @@ class Wire:
         await self.close_channel(channel)
         return True
 
+    async def ping(self) -> None:
+        """Return when the server has answered. Raises `BrokerUnavailable`: then the connection is lost."""
+        if not await self.alive():
+            self.lose("no answer")
+            raise refusals.again(self.lost.result())
+
     async def open_channel(self, confirms: bool = False, timeout: float | None = None) -> aiormq.Channel:
         """A new channel; end it with `close_channel`."""
         patience = timeout or self.options.timeout

@@ -13,7 +13,7 @@ from engine.redis.errors import LOST, trouble
 from engine.redis.fields import element
 from engine.redis.options import Target
 from engine.redis.reading import Reading
-from engine.redis.wire import Servers
+from engine.redis.wire import Servers, Wire
 
 BEAT = 10.0
 """Seconds of silence after which the server is asked whether it is there."""
@@ -31,6 +31,8 @@ class ChannelSource:
         self._name = name
         self._target = target
         self._servers = Servers(target)
+        self._asker = Wire(self._servers, name)
+        """For questions: the other one only listens."""
         self._connection: Connection | None = None
         self._reading: Reading[list[Message]] = Reading()
         self._ready: deque[Message] = deque()
@@ -114,6 +116,11 @@ class ChannelSource:
             connection, self._connection = self._connection, None
             if connection is not None:
                 await farewell(connection)
+            await self._asker.close()
+
+    async def ping(self) -> None:
+        """Return when the server has answered, on a connection made for that."""
+        await self._asker.ask("PING")
 
     def reached(self) -> bool:
         """Whether it listens."""

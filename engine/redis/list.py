@@ -233,6 +233,10 @@ class ListSource:
         if isinstance(moved, ResponseError):
             raise answer(moved, wire.where)
 
+    async def ping(self) -> None:
+        """Return when the server has answered; asked beside whatever is being read."""
+        await self._teller.ask("PING")
+
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
         return self._reader.connected

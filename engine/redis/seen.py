@@ -60,6 +60,10 @@ class RedisSeen:
             if isinstance(reply, ResponseError):
                 raise answer(reply, self._wire.where)
 
+    async def ping(self) -> None:
+        """Return when the server has answered."""
+        await self._wire.ask("PING")
+
     async def close(self) -> None:
         """Let go of the connection."""
         await self._wire.close()

@@ -144,6 +144,10 @@ class RedisSink:
             wire = self._wires[address] = Wire(self._servers, address=address)
         return wire
 
+    async def ping(self) -> None:
+        """Return when the server has answered, in a cluster the one that this destination is on."""
+        await (await self._wire(self._destination)).ask("PING")
+
     async def close(self) -> None:
         """Let go of the connections; what a failed run had confirmed is forgotten."""
         self._open = False

@@ -286,6 +286,10 @@ class StreamSource:
             self._held.pop(entry, None)
         return mine
 
+    async def ping(self) -> None:
+        """Return when the server has answered; asked beside whatever is being read."""
+        await self._teller.ask("PING")
+
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
         return self._reader.connected

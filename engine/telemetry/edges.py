@@ -166,6 +166,9 @@ class TracedSink:
         self._carrier = carrier
         self._shape = Shape(f"send {place.shown}", SpanKind.PRODUCER, place.attributes("send", "send"), of_sent)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._sink, name)  # what only some sinks have
+
     @property
     def destination(self) -> str:
         return self._sink.destination

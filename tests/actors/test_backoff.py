@@ -1,7 +1,7 @@
 """`Link`: waits for what is out of reach, without end."""
 
 import pytest
-from anyio import create_task_group
+from anyio import Event, create_task_group, sleep_forever
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable, Link, VirtualClock
 from actors.backoff import RECONNECT
@@ -95,3 +95,87 @@ async def test_after_a_failure_an_attempt_that_goes_on_is_connected_once_it_says
         assert not call.link.connected
         reached = True
         assert call.link.connected
+
+
+class Server:
+    """Answers, or does not."""
+
+    def __init__(self) -> None:
+        self.trouble: Exception | None = None
+        self.asked = 0
+        self.link = Link(VirtualClock(), logger, "broker", lambda: True, self.ping)
+
+    async def ping(self) -> None:
+        self.asked += 1
+        if self.trouble is not None:
+            raise self.trouble
+
+    async def use(self) -> None:
+        if self.trouble is not None:
+            raise self.trouble
+
+
+async def test_what_was_never_connected_or_cannot_be_asked_is_not_idle():
+    server = Server()
+    assert not server.link.idle
+    await server.link.insist(server.use)
+    assert server.link.idle
+    silent = Link(VirtualClock(), logger, "broker")
+    await silent.insist(server.use)
+    assert not silent.idle
+
+
+@pytest.mark.parametrize("trouble", [BrokerUnavailable("gone"), BrokerRefused("no"), OSError("gone")])
+async def test_an_idle_link_learns_by_asking_that_its_broker_is_gone_and_that_it_is_back(trouble, caplog):
+    server = Server()
+    await server.link.insist(server.use)
+    server.trouble = trouble
+    for _ in range(3):
+        await server.link.look(5)
+        assert not server.link.connected
+        assert str(trouble) in str(server.link.error)
+    assert len(caplog.records) == 1
+    server.trouble = None
+    await server.link.look(5)
+    assert (server.link.connected, server.link.error, server.link.failures) == (True, None, 0)
+
+
+async def test_a_broker_that_does_not_answer_in_time_is_gone():
+    server = Server()
+    await server.link.insist(server.use)
+    server.link.ping = sleep_forever
+    await server.link.look(0.01)
+    assert not server.link.connected
+    assert "no answer within 0.01 s" in str(server.link.error)
+
+
+async def test_who_uses_a_link_knows_better_than_who_asked():
+    server, using, asked = Server(), Event(), Event()
+    await server.link.insist(server.use)
+
+    async def use() -> None:
+        using.set()
+        await asked.wait()
+
+    async def ping() -> None:
+        await using.wait()
+        raise BrokerUnavailable("gone")
+
+    server.link.ping = ping
+    async with create_task_group() as tasks:
+        tasks.start_soon(server.link.look, 5)
+        await quiet()
+        tasks.start_soon(server.link.insist, use)
+        await quiet()
+        assert not server.link.idle
+        assert server.link.connected
+        asked.set()
+
+
+async def test_a_link_that_was_lost_while_idle_is_up_again_when_who_uses_it_is_let_in():
+    server = Server()
+    await server.link.insist(server.use)
+    server.trouble = BrokerUnavailable("gone")
+    await server.link.look(5)
+    async with running(lambda: server.link.insist(sleep_forever)):
+        assert server.link.connected  # nothing to bring, and yet it has reached the broker

@@ -9,9 +9,24 @@ import anyio
 import pytest
 from httpx import AsyncClient
 
+from engine.health import asking
 from engine.health.health import Health, StageHealth
 from engine.http.probes import judged
-from headrace import Actor, Crash, DrainTimeout, Engine, IntensityExceeded, Memory, Redis, Supervision, Topology
+from headrace import (
+    Actor,
+    Crash,
+    Deduplicate,
+    DrainTimeout,
+    Engine,
+    IntensityExceeded,
+    Memory,
+    Nats,
+    RabbitMQ,
+    Redis,
+    Supervision,
+    Topology,
+    broker,
+)
 from tests.engine.http.served import client_of, milling, until
 from tests.servers.proxy import Proxy
 
@@ -59,15 +74,37 @@ async def until_answers(client: AsyncClient, *statuses: int) -> None:
             await anyio.sleep(0.02)
 
 
+@pytest.fixture(params=["redis", "nats", "rabbitmq", "kafka"])
+def server(request: pytest.FixtureRequest) -> Any:
+    return request.getfixturevalue(f"{request.param}_server")
+
+
+def place(url: str, name: str) -> Any:
+    """A stream, a queue or a topic at a server."""
+    made: Any = broker(url)
+    match made:
+        case Redis():
+            return made.stream(name)
+        case Nats():
+            return made.stream(name, subject=name)
+        case RabbitMQ():
+            return made.queue(name)
+        case _:
+            return made.topic(name)
+
+
 @asynccontextmanager
 async def at(url: str, **options: Any) -> AsyncIterator[tuple[list[Any], Any, Engine, AsyncClient]]:
     """What is handled, where to publish, the engine and a client, of a topology that takes from a server."""
     handled: list[Any] = []
-    topology, queue = Topology("probed"), Redis(url).stream(uuid4().hex)
+    topology = Topology("probed", supervision=Supervision(intensity=0))
+    queue = place(url, f"probed{uuid4().hex}")
 
     @topology.subscriber(queue)
     async def take(body: dict) -> None:
         handled.append(body)
+        if "crash" in body:
+            raise Crash(body["crash"])
         if "wait" in body:
             await anyio.sleep(body["wait"])
 
@@ -75,8 +112,8 @@ async def at(url: str, **options: Any) -> AsyncIterator[tuple[list[Any], Any, En
         yield handled, queue, engine, client
 
 
-async def test_a_broker_that_is_gone_makes_it_not_ready_and_leaves_it_alive_until_it_is_back(redis_server: Any) -> None:
-    async with Proxy(redis_server) as proxy, at(proxy.url) as (_, _, _, client):
+async def test_a_broker_that_is_gone_makes_it_not_ready_and_leaves_it_alive_until_it_is_back(server: Any) -> None:
+    async with Proxy(server) as proxy, at(proxy.url) as (_, _, _, client):
         await until_answers(client, 200, 200, 200)
         proxy.cut()
         await until_answers(client, 200, 503, 200)
@@ -88,16 +125,108 @@ async def test_a_broker_that_is_gone_makes_it_not_ready_and_leaves_it_alive_unti
         await until_answers(client, 200, 200, 200)
 
 
-async def test_an_engine_whose_broker_never_answered_is_started_and_alive_and_not_ready(redis_server: Any) -> None:
-    async with Proxy(redis_server) as proxy:
+async def test_an_engine_whose_broker_never_answered_is_started_and_alive_and_not_ready(server: Any) -> None:
+    async with Proxy(server) as proxy:
         proxy.cut()
-        async with at(proxy.url) as (_, _, _, client):
+        async with at(proxy.url, drain=0.2) as (_, _, _, client):
             assert await answers(client) == [200, 503, 200]
 
 
-async def test_a_stage_that_stands_still_is_not_ready_and_after_long_enough_not_alive(redis_server: Any) -> None:
+@pytest.fixture
+def often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have idle brokers asked more often than every few seconds."""
+    monkeypatch.setattr(asking, "EVERY", 0.1)
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_paused_stage_notices_that_its_broker_is_gone_and_that_it_is_back(server: Any) -> None:
+    async with Proxy(server) as proxy, at(proxy.url) as (handled, queue, engine, client):
+        await until_answers(client, 200, 200, 200)
+        engine.pause("probed", "take")
+        proxy.cut()
+        await until_answers(client, 200, 503, 200)
+        proxy.mend()
+        await until_answers(client, 200, 200, 200)
+        assert engine.status()[0].paused
+        engine.resume("probed", "take")
+        beside = place(server.url, queue.name)
+        async with beside.broker:
+            await beside.publish({"id": 1})
+        await until(lambda: handled, within=30)
+
+
+@pytest.mark.usefixtures("often")
+async def test_a_publisher_with_nothing_to_publish_notices_a_broker_that_does_not_answer(
+    server: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(asking, "PATIENCE", 0.5)
+    memory, topology, name = Memory(), Topology("idle"), f"probed{uuid4().hex}"
+
+    async with Proxy(server) as proxy:
+
+        @topology.publisher(place(proxy.url, name))
+        @topology.subscriber(memory.topic("in"))
+        async def take(body: dict) -> dict:
+            return body
+
+        async with memory, Engine(topology, drain=5) as engine, client_of(engine) as client:
+            await until_answers(client, 200, 200, 200)
+            proxy.stall()
+            await until_answers(client, 200, 503, 200)
+            assert (await client.get("/readyz")).json()["reasons"][0].startswith(f"waits for to:{name}")
+            proxy.mend()
+            await until_answers(client, 200, 200, 200)
+            await memory.topic("in").publish({"id": 1})
+            await until(lambda: sum(stage.published for stage in engine.status()) == 1, within=30)
+
+
+@pytest.mark.usefixtures("often")
+async def test_an_idle_stage_notices_that_what_it_remembers_by_is_gone_and_back(redis_server: Any) -> None:
+    memory, topology = Memory(), Topology("remembering")
+    async with Proxy(redis_server) as proxy:
+
+        @topology.subscriber(memory.topic("in"), deduplicate=Deduplicate(window=60, store=Redis(proxy.url)))
+        async def take(body: dict) -> None: ...
+
+        async with Engine(topology, drain=5) as engine, client_of(engine) as client:
+            await until_answers(client, 200, 200, 200)
+            proxy.cut()
+            await until_answers(client, 200, 503, 200)
+            assert engine.health().stages[0].waiting_for == "duplicates"
+            proxy.mend()
+            await until_answers(client, 200, 200, 200)
+
+
+async def test_a_consumer_that_is_dead_for_good_is_not_alive(server: Any) -> None:
+    with pytest.raises(IntensityExceeded):
+        await crash(server.url)
+
+
+async def crash(url: str) -> None:
+    async with at(url) as (_, queue, engine, client):
+        await until_answers(client, 200, 200, 200)
+        async with queue.broker:
+            await queue.publish({"crash": "not to be trusted"})
+        await engine.ended.wait()
+        assert await answers(client) == [503, 503, 200]
+        assert "take" in str((await client.get("/livez")).json()["reasons"])
+
+
+async def test_a_drain_is_not_ready_at_once_and_alive_until_its_end(server: Any) -> None:
+    async with at(server.url) as (handled, queue, engine, client):
+        await until_answers(client, 200, 200, 200)
+        async with queue.broker:
+            await queue.publish({"wait": 0.3})
+        await until(lambda: handled)
+        engine.drain()
+        assert await answers(client) == [200, 503, 200]
+        await engine.ended.wait()
+        assert await answers(client) == [503, 503, 200]
+
+
+async def test_a_stage_that_stands_still_is_not_ready_and_after_long_enough_not_alive(server: Any) -> None:
     with pytest.raises(DrainTimeout):
-        await stand_still(redis_server.url)
+        await stand_still(server.url)
 
 
 async def stand_still(url: str) -> None:
