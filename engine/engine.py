@@ -2,19 +2,17 @@
 
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
-from dataclasses import replace
 from logging import getLogger
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from anyio import CancelScope, Event, Lock, create_task_group, move_on_after, sleep, sleep_forever
+from anyio import CancelScope, Event, create_task_group, move_on_after, sleep
 
 from actors import (
     BrokerError,
     BrokerUnavailable,
     Child,
     Clock,
-    DrainTimeout,
     IntensityExceeded,
     Link,
     Supervision,
@@ -26,14 +24,14 @@ from engine import control
 from engine.assembly.assembly import Assembly
 from engine.assembly.connect import ByBroker, Connect
 from engine.assembly.running import Running
-from engine.closing import closed, entered, given_back
+from engine.closing import entered
+from engine.drain import Drain
 from engine.health.asking import keep_asking
 from engine.health.health import Health, Watch
 from engine.health.heartbeat import Heartbeat
 from engine.health.observed import observe
 from engine.health.stalls import watch
 from engine.health.status import StageStatus, status_of
-from engine.health.unfinished import unfinished
 from engine.hosting import beside
 from engine.telemetry.provider import tracing_by
 from topologies import Graph, Topology
@@ -43,10 +41,6 @@ if TYPE_CHECKING:  # imported where something is measured or traced, and not bef
     from opentelemetry.trace import TracerProvider
 
 logger = getLogger("headrace")
-QUIET = 1.0
-"""Seconds without a message after which a source that cannot say what is pending counts as empty."""
-STOPPING = 2.0
-"""Seconds for what is still at work when a drain's time is over to stop, before its messages are given back."""
 
 
 class Engine:
@@ -71,7 +65,6 @@ class Engine:
     ) -> None:
         self.graphs = tuple(each.graph() if isinstance(each, Topology) else each for each in topologies)
         _told_apart(self.graphs)
-        self.patience = drain
         self.clock = clock or Clock()
         self.connect: Connect = connect or ByBroker()
         self.contexts: list[dict[str, Any]] = [{} for _ in self.graphs]
@@ -79,16 +72,8 @@ class Engine:
         self.assemblies: list[Assembly] = []
         self.started = Event()
         self.ended = Event()
-        self._draining = Event()
+        self._drain = Drain(drain, self.clock, self.started)
         self._beside: AbstractAsyncContextManager[None] | None = None
-        self.left: list[Unfinished] = []
-        """What was given back when it ended, or is about to be."""
-        self._late = False
-        self._hangs = True
-        """Whether its supervisors still wait for somebody."""
-        self._closed = Lock()
-        self._all_closed = False
-        self._root: Supervisor | None = None
         self._watch = Watch(stalled_after)
         self._heartbeat = Heartbeat()
         self._meter_provider = meter_provider
@@ -108,13 +93,23 @@ class Engine:
         return await self._beside.__aexit__(kind, error, tb)
 
     @property
+    def patience(self) -> float:
+        """How long a drain may take, in seconds."""
+        return self._drain.patience
+
+    @property
+    def left(self) -> list[Unfinished]:
+        """What was given back when it ended, or is about to be."""
+        return self._drain.left
+
+    @property
     def draining(self) -> bool:
         """Whether it has been asked to drain."""
-        return self._draining.is_set()
+        return self._drain.asked.is_set()
 
     def drain(self) -> None:
         """Ask it to fetch nothing more, finish what it has, and end. Returns at once; `run` returns when done."""
-        self._draining.set()
+        self._drain.asked.set()
 
     async def run(self, *, burst: bool = False) -> None:
         """Run until drained; with `burst`, until no source has anything left.
@@ -134,6 +129,7 @@ class Engine:
                 Assembly(graph, self.connect, self.clock, context, tracing)
                 for graph, context in zip(self.graphs, self.contexts, strict=True)
             ]
+            self._drain.assemblies = self.assemblies
             if self._meter_provider is not None:
                 self._measure(self._meter_provider)
             try:
@@ -141,9 +137,8 @@ class Engine:
             finally:
                 self._fallen = self._fallen or "it has ended"
                 with CancelScope(shield=True):
-                    await self._close()
-        if self._late and (self.left or not self.started.is_set()):
-            raise DrainTimeout(self.patience, self.left)
+                    await self._drain.close()
+        self._drain.check()
 
     def _measure(self, provider: "MeterProvider") -> None:
         from engine.telemetry.metrics import Metrics  # here, as most tests and many programs go without
@@ -154,70 +149,29 @@ class Engine:
         supervisors = [each.supervisor for each in self.assemblies]
         children = [Child(each.name, each.run, each.stop, cut=each.cut) for each in supervisors]
         # A topology that gave up is not restarted here: the process ends, and the machine's own supervisor decides.
-        self._root = Supervisor("engine", children, Supervision(intensity=0), self.clock, logger, side_by_side=True)
+        root = Supervisor("engine", children, Supervision(intensity=0), self.clock, logger, side_by_side=True)
         gave_up: IntensityExceeded | None = None
         async with create_task_group() as tasks:
             tasks.start_soon(self.clock.run)
-            tasks.start_soon(self._drain_when_asked)
+            tasks.start_soon(self._drain.when_asked, root)
             tasks.start_soon(watch, self.health, self._heartbeat)
             tasks.start_soon(keep_asking, self._links)
             if burst:
-                tasks.start_soon(self._drain_when_empty)
+                tasks.start_soon(self._drain.when_empty)
             try:
-                await self._root.run(self.started.set)
+                await root.run(self.started.set)
             except IntensityExceeded as error:
                 gave_up = _first(error)
                 self._fallen = str(gave_up)
             finally:
-                self._hangs = False
+                self._drain.hangs = False
             tasks.cancel_scope.cancel()
         if gave_up is not None:
             raise gave_up
 
-    async def _drain_when_asked(self) -> None:
-        await self._draining.wait()
-        logger.info("draining: at most %g s", self.patience)
-        until = self.clock.now() + self.patience
-        with move_on_after(self.patience):
-            await self.started.wait()
-            for running in self.running:
-                running.retries.drain(until)
-                running.mailbox.hurry()
-            for assembly in self.assemblies:
-                for intake in assembly.intakes:
-                    intake.stop()
-            await sleep_forever()
-        self._late = True
-        self.left = self.unfinished()
-        assert self._root is not None
-        with move_on_after(STOPPING):
-            await self._root.stop()
-        # What does not even let itself be cancelled, a thread say, must not keep what it holds from its broker.
-        with CancelScope(shield=True):
-            await self._close()
-        if self._hangs:
-            logger.error("something does not end; given back all the same: %s", "; ".join(map(str, self.left)))
-
     def unfinished(self) -> list[Unfinished]:
         """What has been fetched and is not finished, by stage, and what it waits for."""
-        return [each for assembly in self.assemblies for each in unfinished(assembly)]
-
-    async def _drain_when_empty(self) -> None:
-        await self.started.wait()
-        quiet = self.clock.now()
-        received = -1
-        while not self.draining:
-            await sleep(0.01)
-            ledgers = [ledger for assembly in self.assemblies for ledger in assembly.ledgers]
-            total = sum(ledger.counts.received for ledger in ledgers)
-            if total != received:
-                received, quiet = total, self.clock.now()
-            if any(ledger.open or not ledger.link.connected for ledger in ledgers):
-                continue
-            pending = [ledger.source.pending() for ledger in ledgers]
-            if any(pending) or (None in pending and self.clock.now() - quiet < QUIET):
-                continue
-            self.drain()
+        return self._drain.unfinished()
 
     def _links(self) -> list[Link]:
         """What is asked whether it is there; once it drains, nothing: what is closed must not be connected again."""
@@ -245,38 +199,14 @@ class Engine:
         told = "; ".join(f"{what}: {error or 'no answer yet'}" for what, error in self.out_of_reach().items())
         raise BrokerUnavailable(f"not connected within {within:g} s: {told}")
 
-    async def _close(self) -> None:
-        """Give back what is left and let go of every connection, side by side: one that hangs delays no other."""
-        async with self._closed:
-            if self._all_closed:
-                return
-            self._all_closed = True
-            now = self.unfinished()
-            waited = {each.stage: each for each in self.left}
-            self.left = [replace(each, waiting=waited.get(each.stage, each).waiting) for each in now]
-            if self.left and not self._late:
-                logger.warning("given back to their brokers, unfinished: %s", "; ".join(map(str, self.left)))
-            async with create_task_group() as tasks:
-                for assembly in self.assemblies:
-                    for ledger in assembly.ledgers:
-                        tasks.start_soon(given_back, ledger)
-                    for sink in assembly.sinks:
-                        tasks.start_soon(closed, sink.close, sink.destination)
-            async with create_task_group() as tasks:  # not before the ledgers have written down what they settled
-                for running in self.running:
-                    if running.duplicates is not None:
-                        tasks.start_soon(closed, running.duplicates.seen.close, running.duplicates.link.what)
-
     @property
     def running(self) -> Sequence[Running]:
         """Every stage as it runs, sources first."""
-        return [stage for assembly in self.assemblies for stage in _stages(assembly)]
+        return [stage for assembly in self.assemblies for stage in assembly.running]
 
     def status(self) -> list[StageStatus]:
         """How every stage is, sources first."""
-        return [
-            status_of(assembly.graph.name, running) for assembly in self.assemblies for running in _stages(assembly)
-        ]
+        return [status_of(assembly.graph.name, running) for assembly in self.assemblies for running in assembly.running]
 
     def health(self) -> Health:
         """Whether it is ready and alive, and how every stage goes on; cheap, and to be called at any time.
@@ -289,7 +219,7 @@ class Engine:
         observed = [
             observe(assembly.graph, each)
             for assembly in self.assemblies
-            for stage in _stages(assembly)
+            for stage in assembly.running
             for each in ((stage, stage.replies) if stage.replies is not None else (stage,))
         ]
         started = self.started.is_set()
@@ -325,10 +255,6 @@ class Engine:
         names = ", ".join(graph.name for graph in self.graphs)
         state = "draining" if self.draining else "running" if self.started.is_set() else "not started"
         return f"<Engine of {names}: {state}>"
-
-
-def _stages(assembly: Assembly) -> Iterable[Running]:
-    return reversed(assembly.stages.values())
 
 
 def _first(error: IntensityExceeded) -> IntensityExceeded:

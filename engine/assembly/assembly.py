@@ -38,6 +38,11 @@ class Assembly:
         self.supervisor = Supervisor(graph.name, children, graph.supervision, clock, logger_of(graph))
 
     @property
+    def running(self) -> list[Running]:
+        """Its stages as they run, sources first."""
+        return list(reversed(self.stages.values()))
+
+    @property
     def intakes(self) -> list[Intake]:
         return [intake for running in self.stages.values() for intake in running.intakes]
 

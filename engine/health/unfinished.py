@@ -10,7 +10,7 @@ from engine.assembly.running import Running
 
 def unfinished(assembly: Assembly) -> Iterator[Unfinished]:
     """The stages that have messages of their sources open, sources first; costs a look at each open message."""
-    for running in reversed(assembly.stages.values()):
+    for running in assembly.running:
         count = sum(ledger.unfinished for ledger in running.ledgers)
         if count:
             ages = [age for ledger in running.ledgers if (age := ledger.oldest) is not None]

@@ -75,7 +75,7 @@ class View:
         began = monotonic()
         for assembly in self.engine.assemblies:
             name = assembly.graph.name
-            for running in reversed(assembly.stages.values()):
+            for running in assembly.running:
                 stages.append(stage_view(status_of(name, running), judged.get((name, running.stage.name))))
                 if monotonic() - began > SLICE:
                     await checkpoint()
