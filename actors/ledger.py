@@ -95,8 +95,9 @@ class Ledger:
         self._complete.append(receipt)
         if receipt.outcome:
             self._not_all_done = True
-        if self._news is not None:
-            self._news.set()
+        if (news := self._news) is not None:
+            self._news = None  # it is woken once
+            news.set()
 
     def end(self) -> None:
         """No more receipts will be issued: `run` returns when those there are have been settled."""
@@ -156,9 +157,11 @@ class Ledger:
             if not self._complete and not self._settling:
                 if self._ending and not self.open:
                     return
-                self._news = Event()
-                await self._news.wait()
-                self._news = None
+                news = self._news = Event()
+                try:
+                    await news.wait()
+                finally:
+                    self._news = None
             await self.settle()
 
     async def settle(self) -> None:

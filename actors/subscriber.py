@@ -61,7 +61,10 @@ def _and_reply(outbox: Outbox) -> PassOn:
     pass_on = to_all(outbox.without_last())
 
     def reply_and_pass_on(message: Message, result: Any) -> None:
-        if message.reply_to is None or result is None:
+        if result is None:
+            message.receipt.acknowledge()
+            return
+        if message.reply_to is None:
             pass_on(message, result)
             return
         answer = passed_on(message, result)

@@ -1,6 +1,7 @@
 """`Assignment`: the partitions that one consumer has, what of them is done, and how they are given away again."""
 
 import asyncio
+from collections import deque
 from collections.abc import Collection, Mapping, Sequence
 from heapq import heapify, heappop, heappush
 from logging import getLogger
@@ -39,6 +40,8 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Whether it is about to lose its partitions: nothing more is handed out."""
         self._closing = False
         self._back: list[tuple[TopicPartition, int, Record]] = []
+        self._ahead: deque[tuple[TopicPartition, Sequence[Record]]] = deque()
+        """What was read before there was room for it. It is noted nowhere: what is dropped is read again."""
         self.paused: set[TopicPartition] = set()
         """Those of which nothing new is taken, because the map of what is done above something old grows too long."""
         self._settled = asyncio.Event()
@@ -107,6 +110,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         self.shares.clear()
         self.fresh = set()
         self._back.clear()
+        self._ahead.clear()
         self.paused.clear()
 
     def pending(self) -> int | None:
@@ -133,13 +137,23 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
 
     # -- messages ------------------------------------------------------------------------------------------------
 
-    def take(self, found: Mapping[TopicPartition, Sequence[Record]]) -> list[Message]:
-        """Messages of what a poll brought. What is not loaded yet is left: its loading goes back there."""
+    def read(self, found: Mapping[TopicPartition, Sequence[Record]]) -> None:
+        """Keep what a poll brought, to be taken. What is not loaded yet is left: its loading goes back there."""
+        self._ahead.extend((place, records) for place, records in found.items() if place in self.shares)
+
+    def take(self, limit: int) -> list[Message]:
+        """At most so many messages of what was read, in its order; of those that are paused none."""
         run: list[Message] = []
-        for place, records in found.items():
-            share = self.shares.get(place)
-            if share is None:
+        ahead, resting = self._ahead, []
+        while ahead and (room := limit - len(run)) > 0:
+            place, records = ahead.popleft()
+            if place in self.paused:
+                resting.append((place, records))
                 continue
+            if len(records) > room:
+                ahead.appendleft((place, records[room:]))
+                records = records[:room]
+            share = self.shares[place]
             if records[0].offset < share.offsets.end:
                 logger.warning("%s/%d begins anew: it was made anew, or lost its end", *place)
                 share = self._begin_anew(share, records[0].offset)
@@ -147,6 +161,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             if share.offsets.crowded and place in self.consumer.assignment():
                 self.consumer.pause(place)
                 self.paused.add(place)
+        ahead.extendleft(reversed(resting))
         return run
 
     def _begin_anew(self, share: Share, position: int) -> Share:
@@ -164,34 +179,38 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
             share = self.shares[place]
             share.offsets.again(offset)
             share.touched = True
-            run.append(share.message(record))
+            run += share.messages([record])
         return run
 
-    def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
-        """Note what is finished, and what is to come again; of void shares nothing."""
+    def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> bool:
+        """Note what is finished, and what is to come again; of void shares nothing. Returns whether there is more now.
+
+        That is what was given back, or was read of a partition that rested.
+        """
         finished = 0
-        for message in done:
-            origin: Any = message.origin
-            if type(origin) is Fetched and not (share := origin.share).void:
-                finished += share.offsets.complete(origin.record.offset)
+        for share, offsets in _by_share(done).items():
+            if not share.void:
+                finished += share.offsets.complete_all(offsets)
                 share.touched = True
         for message in returned:
-            origin = message.origin
+            origin: Any = message.origin
             if type(origin) is Fetched and not (share := origin.share).void:
-                record = origin.record
+                record = origin.read
                 if share.offsets.give_back(record.offset):
                     share.touched = True
                     heappush(self._back, (share.place, record.offset, record))
         self._settled.set()
-        if self.paused:
-            self._resume()
+        resumed = bool(self.paused) and self._resume()
         self.commits.done(finished)
+        return resumed or bool(returned)
 
-    def _resume(self) -> None:
-        for place in [place for place in self.paused if not self.shares[place].offsets.crowded]:
+    def _resume(self) -> bool:
+        places = [place for place in self.paused if not self.shares[place].offsets.crowded]
+        for place in places:
             self.paused.discard(place)
             if place in self.consumer.assignment():
                 self.consumer.resume(place)
+        return bool(places)
 
     def _held(self) -> int:
         return sum(share.offsets.held for share in self.shares.values())
@@ -200,6 +219,21 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Do not wait for anything in hand any more."""
         self._closing = True
         self._settled.set()
+
+
+def _by_share(run: Sequence[Message]) -> dict[Share, list[int]]:
+    """The offsets of a run, by where they belong to."""
+    found: dict[Share, list[int]] = {}
+    last: Share | None = None
+    offsets: list[int] = []
+    for message in run:
+        origin: Any = message.origin
+        if type(origin) is Fetched:
+            if origin.share is not last:
+                last = origin.share
+                offsets = found.setdefault(last, [])
+            offsets.append(origin.read.offset)
+    return found
 
 
 def committed_share(place: TopicPartition, position: int, metadata: str | None, oldest: int, end: int) -> Share:

@@ -39,7 +39,7 @@ class Offsets:
     for. `metadata` is what was committed with `position`: what it says is complete is not handed out again.
     """
 
-    __slots__ = ("_attempts", "_complete_to", "_held", "_low", "_mapped_to", "_waiting", "end")
+    __slots__ = ("_complete_to", "_held", "_low", "_mapped_to", "_waiting", "attempts", "end")
 
     def __init__(self, position: int, metadata: str = "") -> None:
         known = decode(metadata, position)
@@ -48,7 +48,8 @@ class Offsets:
         self._complete_to = max(position, known.complete_to)
         self._held: set[int] = set()
         self._waiting = set(known.incomplete)
-        self._attempts = dict(known.attempts)
+        self.attempts = dict(known.attempts)
+        """How often those were delivered that were delivered before."""
         self._mapped_to = max([self._complete_to, *(offset + 1 for offset in known.incomplete[-1:])])
         self._low = position
 
@@ -90,9 +91,19 @@ class Offsets:
         self._held.remove(offset)
         if offset >= self._complete_to:
             self._complete_to = offset + 1
-        if self._attempts:
-            self._attempts.pop(offset, None)
+        if self.attempts:
+            self.attempts.pop(offset, None)
         return True
+
+    def complete_all(self, offsets: Sequence[int]) -> int:
+        """Do for each what `complete` does, and return how many of them it finished."""
+        held = self._held
+        if self.attempts or not offsets or not held.issuperset(offsets):
+            return sum(map(self.complete, offsets))
+        before = len(held)
+        held.difference_update(offsets)
+        self._complete_to = max(self._complete_to, max(offsets) + 1)
+        return before - len(held)
 
     def give_back(self, offset: int) -> bool:
         """Note one as not handed out any more, and to come again; False where it was not handed out."""
@@ -100,7 +111,7 @@ class Offsets:
             return False
         self._held.remove(offset)
         self._waiting.add(offset)
-        self._attempts[offset] = self._attempts.get(offset, 0) + 1
+        self.attempts[offset] = self.attempts.get(offset, 0) + 1
         return True
 
     def again(self, offset: int) -> None:
@@ -110,7 +121,7 @@ class Offsets:
 
     def attempt(self, offset: int) -> int:
         """Which delivery of it this is, from 1."""
-        return self._attempts.get(offset, 0) + 1
+        return self.attempts.get(offset, 0) + 1
 
     def metadata(self, limit: int = LIMIT) -> str:
         """The map to commit with the position, in ASCII; empty where there is nothing to say, or it would be too long.
@@ -121,7 +132,7 @@ class Offsets:
         if not incomplete:
             return ""
         text = self._map(incomplete)
-        counts = (self._attempts.get(each, 0) + (each in self._held) for each in incomplete)
+        counts = (self.attempts.get(each, 0) + (each in self._held) for each in incomplete)
         counted = f"{text}:{_text(_varints(_repeated(counts)))}"
         return counted if len(counted) <= limit else text if len(text) <= limit else ""
 

@@ -45,25 +45,23 @@ class Share:
         if len(wanted) < len(offsets):
             kept = set(wanted)
             records = [record for record in records if record.offset in kept]
-        return [self.message(record) for record in records]
+        return self.messages(records)
 
-    def message(self, record: Record) -> Message:
-        """A record as a message."""
-        origin: Any = _new(Fetched)
-        origin.record = record
-        origin.share = self
-        key, headers, reply_to = record.key, record.headers, None
-        named: dict[str, str | bytes] = {}
-        if headers:
-            named, reply_to = unpacked(headers)
-        return delivered(
-            record.value,
-            None if key is None else text(key),
-            named,
-            origin,
-            self.offsets.attempt(record.offset),
-            reply_to,
-        )
+    def messages(self, records: Sequence[Record]) -> list[Message]:
+        """Records as messages."""
+        made: list[Message] = []
+        attempts = self.offsets.attempts
+        for record in records:
+            origin: Any = _new(Fetched)
+            origin.read = record
+            origin.share = self
+            key, headers, reply_to = record.key, record.headers, None
+            named: dict[str, str | bytes] = {}
+            if headers:
+                named, reply_to = unpacked(headers)
+            attempt = attempts.get(record.offset, 0) + 1 if attempts else 1
+            made.append(delivered(record.value, None if key is None else text(key), named, origin, attempt, reply_to))
+        return made
 
     def told(self, limit: int = LIMIT) -> tuple[int, str]:
         """Position and metadata to commit."""

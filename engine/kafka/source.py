@@ -21,6 +21,8 @@ from engine.kafka.wire import Record
 logger = getLogger("headrace.kafka")
 _POLL = 500
 """Milliseconds that one poll waits for messages."""
+_AHEAD = 1024
+"""Messages that are taken over from the client at once: when it has none left it asks the broker for more."""
 _SILENCE = 5.0
 """Seconds without a message after which the broker is asked whether there really is none; it has as many to answer."""
 _REFRESH = 30_000
@@ -101,12 +103,15 @@ class KafkaSource:
                 return run
             if assignment.fresh:
                 await assignment.load()
+            if not assignment.leaving and (run := assignment.take(limit)):
+                return run
             found = await self._polled(assignment, limit)
             if not found:
                 await self._look(assignment)
                 continue
             self._heard = self._moved = monotonic()
-            if run := assignment.take(found):
+            assignment.read(found)
+            if run := assignment.take(limit):
                 return run
 
     async def _polled(self, assignment: Assignment, limit: int) -> Mapping[TopicPartition, Sequence[Record]]:
@@ -116,7 +121,8 @@ class KafkaSource:
         try:
             with move_on_after(stall) as polling:
                 self._polling = polling
-                found = await assignment.consumer.getmany(timeout_ms=_POLL, max_records=limit)
+                most = max(limit, _AHEAD) if kafka_client.lean(assignment.consumer) else limit
+                found = await assignment.consumer.getmany(timeout_ms=_POLL, max_records=most)
         except Exception as error:
             await self._abandon(assignment)
             raise explained(error, self._options, self._what) from error
@@ -129,8 +135,8 @@ class KafkaSource:
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Note what is done and what is to come again. Waits for nothing; the commit follows."""
         if self._assignment is not None:
-            self._assignment.settle(done, returned)
-            if returned and self._polling is not None:
+            more = self._assignment.settle(done, returned)
+            if more and self._polling is not None:
                 self._polling.cancel()
 
     async def close(self) -> None:

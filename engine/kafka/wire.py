@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from aiokafka import ConsumerRecord
+
 from actors import Message
 
 ID, CORRELATION_ID, REPLY_TO = "headrace-id", "headrace-correlation-id", "headrace-reply-to"
@@ -13,61 +15,82 @@ Packed = Sequence[tuple[str, bytes | None]]
 
 
 class Record(Protocol):
-    """What is read of aiokafka's `ConsumerRecord`."""
+    """What is read of aiokafka's `ConsumerRecord`, and of what its parser makes, which has no topic and partition."""
 
-    topic: str
-    partition: int
     offset: int
     timestamp: int
+    timestamp_type: int
     key: bytes | None
     value: bytes | None
+    checksum: int | None
     headers: Packed
 
 
 class Fetched:
     """Where a message from Kafka came from: a record, read when somebody asks. Stands in for an `Origin`."""
 
-    __slots__ = ("record", "share")
+    __slots__ = ("read", "share")
 
-    record: Record
+    read: Record
+    """As it was read: a `ConsumerRecord`, or less."""
     share: Any
     """What the source keeps of the partition, for when the message is settled."""
 
     @property
+    def record(self) -> "ConsumerRecord[bytes, bytes]":
+        """The client library's own object, made now if it was not made before."""
+        read = self.read
+        if isinstance(read, ConsumerRecord):
+            return read
+        key, value = read.key, read.value
+        return ConsumerRecord(
+            *self.share.place,
+            read.offset,
+            read.timestamp,
+            read.timestamp_type,
+            key,
+            value,
+            read.checksum,
+            -1 if key is None else len(key),
+            -1 if value is None else len(value),
+            tuple(read.headers),
+        )
+
+    @property
     def id(self) -> str | None:
         """The id that its publisher gave it."""
-        return _last(self.record.headers, ID)
+        return _last(self.read.headers, ID)
 
     @property
     def place(self) -> str:
         """Where it is in the log, and since when."""
-        record = self.record
-        return f"{record.topic} {record.partition} {record.offset} {record.timestamp}"
+        topic, partition = self.share.place
+        return f"{topic} {partition} {self.read.offset} {self.read.timestamp}"
 
     @property
     def correlation_id(self) -> str | None:
         """What ties an answer to its question."""
-        return _last(self.record.headers, CORRELATION_ID)
+        return _last(self.read.headers, CORRELATION_ID)
 
     @property
     def timestamp(self) -> float | None:
         """When it was published, or appended if the topic says so; in seconds since the epoch."""
-        return self.record.timestamp / 1000 if self.record.timestamp >= 0 else None
+        return self.read.timestamp / 1000 if self.read.timestamp >= 0 else None
 
     @property
     def source(self) -> str:
         """Its topic."""
-        return self.record.topic
+        return str(self.share.place.topic)
 
     @property
     def partition(self) -> int:
         """Its partition."""
-        return self.record.partition
+        return int(self.share.place.partition)
 
     @property
     def offset(self) -> int:
         """Its offset."""
-        return self.record.offset
+        return self.read.offset
 
 
 def _last(headers: Packed, name: str) -> str | None:

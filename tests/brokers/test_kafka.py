@@ -1,13 +1,17 @@
 """Kafka: the contract of all brokers, and what its records and topics have of their own."""
 
 import asyncio
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from aiokafka import ConsumerRecord
 
 from actors import Message, Origin, PublishError
 from engine import broker
+from engine.kafka import client as kafka_client
 from engine.kafka.broker import KAFKA, Kafka, KafkaTopic
+from engine.kafka.wire import Fetched
 from tests.brokers.contract import BrokerContract, fetched, message, numbers, opened, ready
 from tests.brokers.kafkas import administration, eventually, fresh, make, near, raw_producer, there
 from tests.servers.kafka import Kafka as KafkaServer
@@ -87,6 +91,66 @@ async def test_a_message_tells_its_place_and_has_the_clients_own_record(kafka_se
         assert [(each.source, each.partition, each.offset) for each in run] == [(topic.name, 0, at) for at in range(3)]
         assert run[0].record.value == b"0"
         assert run[0].timestamp == run[0].record.timestamp / 1000
+
+
+async def test_what_is_read_ahead_comes_in_order_and_is_nobodys_until_it_is_handed_out(
+    kafka_server: KafkaServer,
+) -> None:
+    topic = near(kafka_server).topic(fresh())
+    source, sink = await ready(topic)
+    async with opened(source, sink):
+        await sink.publish([message(number, topic.name, headers={"h": "1"}) for number in range(3000)])
+        first = await source.fetch(10)
+        second = await source.fetch(10)
+        assert numbers([*first, *second]) == list(range(20))
+        assert source.pending() == 2980
+        await source.settle(second, first)
+        assert numbers(await source.fetch(100)) == list(range(10)), "what was given back comes before what is ahead"
+        assert numbers(await source.fetch(5)) == list(range(20, 25))
+    async with opened(source):
+        assert numbers(await fetched(source, 2990)) == [*range(10), *range(20, 3000)]
+
+
+async def test_the_clients_own_record_is_made_only_for_who_asks(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh(), partitions=3)
+    source, sink = await ready(topic)
+    async with opened(source, sink):
+        run = [message(number, topic.name, key="k", headers={"h": "1"}) for number in range(100)]
+        await sink.publish(run)
+        found = await fetched(source, 1) + await fetched(source, 99)
+    assert isinstance(found[-1].origin, Fetched)
+    assert not isinstance(found[-1].origin.read, ConsumerRecord), "aiokafka is made otherwise now: see client.lean"
+    for number, each in enumerate(found):
+        record = each.record
+        assert isinstance(record, ConsumerRecord)
+        assert (record.topic, record.partition, record.offset) == (each.source, each.partition, number)
+        assert (record.key, record.value, dict(record.headers)["h"]) == (b"k", str(number).encode(), b"1")
+        assert (record.serialized_key_size, record.serialized_value_size) == (1, len(str(number)))
+        assert record.timestamp / 1000 == each.timestamp
+
+
+async def test_a_client_that_is_made_otherwise_goes_on_making_its_records(
+    kafka_server: KafkaServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(kafka_client, "lean", lambda consumer: False)
+    topic = near(kafka_server).topic(fresh())
+    source, sink = await ready(topic)
+    async with opened(source, sink):
+        await sink.publish([message(number, topic.name) for number in range(100)])
+        found = await fetched(source, 1) + await fetched(source, 99)
+    assert numbers(found) == list(range(100))
+    assert all(isinstance(each.origin, Fetched) and each.origin.read is each.record for each in found)
+
+
+def test_a_client_without_what_lean_looks_for_is_left_alone() -> None:
+    class Bare:
+        _fetcher = object()
+
+    class Other(Bare):
+        _fetcher: Any = SimpleNamespace(_records={"place": object()})
+
+    assert not kafka_client.lean(Bare())
+    assert kafka_client.lean(Other())
 
 
 @pytest.mark.parametrize("compression", ["gzip", "snappy", "lz4", "zstd"])

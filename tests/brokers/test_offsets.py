@@ -224,6 +224,16 @@ class Model:
             self.done.add(offset)
             self.known.add(offset)
 
+    def complete_all(self, random: Random) -> None:
+        """A run in one call, among them some that were finished before, or handed out by nobody."""
+        done = random.sample(sorted(self.held), random.randint(0, len(self.held)))
+        strange = [*random.sample(sorted(self.done), min(len(self.done), random.randint(0, 2))), self.next + 5]
+        stale = [offset for offset in strange if offset not in self.held and random.random() < 0.3]
+        assert self.offsets.complete_all([*done, *stale]) == len(done)
+        self.held.difference_update(done)
+        self.done.update(done)
+        self.known.update(done)
+
     def give_back(self, random: Random) -> None:
         for offset in random.sample(sorted(self.held), min(3, len(self.held))):
             before = self.offsets.attempt(offset)
@@ -255,7 +265,7 @@ class Model:
         assert len(self.offsets.metadata()) <= LIMIT
 
 
-STEPS = ("fetch", "complete", "give_back", "hand_out_again", "commit", "crash")
+STEPS = ("fetch", "complete", "complete_all", "give_back", "hand_out_again", "commit", "crash")
 
 
 @given(
