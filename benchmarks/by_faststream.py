@@ -129,20 +129,27 @@ def nats(job: Job, lap: Lap, setting: str, options: dict[str, Any]) -> Any:
 
 def redis(job: Job, lap: Lap, setting: str, options: dict[str, Any]) -> Any:
     from faststream.redis import RedisBroker, StreamSub
+    from faststream.redis.annotations import Pipeline
 
     work = WORKS[job.work]
     broker = RedisBroker(job.url, **options)
     group: dict[str, Any] = {"group": GROUP, "consumer": "peer", "last_id": ">"}
+    # What a consumer that died has left is claimed by a second subscriber: the first never looks at it.
+    left: dict[str, Any] = {"group": GROUP, "consumer": "peer", "min_idle_time": 30_000, "polling_interval": 1000}
     more = AFTER if setting else {}
     if setting == "batch":
         handle_many = many(lap)
+        size: dict[str, Any] = {"batch": True, "max_records": work.batch or 256}
 
-        @broker.subscriber(stream=StreamSub(job.source, batch=True, max_records=work.batch or 256, **group), **more)
-        async def batch(entries: list[dict[str, str]]) -> None:
+        @broker.subscriber(stream=StreamSub(job.source, **left, **size), **more)
+        @broker.subscriber(stream=StreamSub(job.source, **group, **size), **more)
+        async def batch(entries: list[dict[str, str]], pipe: Pipeline) -> None:
             results = await handle_many([decode(fields["body"].encode()) for fields in entries])
             raws = [encode(each) for each in results]
-            sends = [broker.publish(raw, stream=target) for target in job.targets for raw in raws]
-            await asyncio.gather(*sends)
+            for target in job.targets:
+                for raw in raws:
+                    await broker.publish(raw, stream=target, pipeline=pipe)
+            await pipe.execute()
 
         return broker
     if setting:
@@ -158,6 +165,8 @@ def redis(job: Job, lap: Lap, setting: str, options: dict[str, Any]) -> Any:
 
     subscribe = broker.subscriber(stream=StreamSub(job.source, **group), **workers, **more)
     handle: Any = subscribe(handle_fields if job.targets else consume)
+    if setting:
+        handle = broker.subscriber(stream=StreamSub(job.source, **left, max_records=100), **workers, **more)(handle)
     for target in job.targets:
         handle = broker.publisher(stream=target)(handle)
     return broker
