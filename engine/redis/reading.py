@@ -11,7 +11,7 @@ class Reading(Generic[T]):
     """At most one read at a time, in a task of its own; whoever waits for it may be cancelled or woken instead."""
 
     def __init__(self) -> None:
-        self._task: asyncio.Task[T] | None = None
+        self._task: asyncio.Future[T] | None = None
         self._news = asyncio.Event()
         self._woken = False
 
@@ -20,10 +20,9 @@ class Reading(Generic[T]):
 
         Raises what the read raises. Cancelled, the next call gets the same read.
         """
+        self.begin(read)
         task = self._task
-        if task is None:
-            task = self._task = asyncio.ensure_future(read())
-            task.add_done_callback(lambda _: self._news.set())
+        assert task is not None
         while not task.done() and not self._woken:
             self._news.clear()
             await self._news.wait()
@@ -32,6 +31,12 @@ class Reading(Generic[T]):
             return None
         self._task = None
         return task.result()
+
+    def begin(self, read: Callable[[], Awaitable[T]]) -> None:
+        """Begin a read that nobody waits for yet, unless one is under way."""
+        if self._task is None:
+            self._task = asyncio.ensure_future(read())
+            self._task.add_done_callback(lambda _: self._news.set())
 
     def wake(self) -> None:
         """Let whoever waits have a look at something else."""

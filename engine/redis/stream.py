@@ -1,7 +1,6 @@
 """Redis streams: `StreamSource` reads for a consumer group, and leaves nothing unfinished behind."""
 
 import asyncio
-from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from logging import getLogger
@@ -33,10 +32,14 @@ class StreamSource:
     First comes what a former process under the same name did not finish, then what other consumers have not renewed
     for `min_idle`, then what is new. Whatever is held is renewed every third of that time, so that it may take as long
     as it takes. What is returned stays with this consumer and is handed out again before anything else.
+
+    Where more waits than is asked for, the next run is read while one is handled, so that nobody waits for the server:
+    as many as were ever asked for at once, and never more than `bound` that are not settled.
     """
 
-    def __init__(self, target: Target, stream: str, group: str, start: Start) -> None:
+    def __init__(self, target: Target, stream: str, group: str, start: Start, bound: int = 256) -> None:
         options = target.options
+        self._bound = bound
         self._me = Consumer(stream, group)
         self._start: Start = start
         self._idle = round(options.min_idle * 1000)
@@ -52,7 +55,8 @@ class StreamSource:
         """What was read and is not settled, by id."""
         self._back: list[Message] = []
         """What was returned, to be handed out again in the order of the stream."""
-        self._ready: deque[Message] = deque()
+        self._ready: list[Message] = []
+        """What was read and not handed out yet."""
         self._own: str | None = "-"
         """How far the search for what is pending here and not held has come; None when it is over."""
         self._swept: bytes | None = b"0-0"
@@ -64,6 +68,10 @@ class StreamSource:
         """How often the group was found deleted, and made anew."""
         self._most = MANY
         """Entries in one answer; fewer after trouble."""
+        self._asked = 1
+        """The most that were asked for at once."""
+        self._full = 0
+        """How many reads in a row brought as many as they asked for."""
         self._renewed = 0.0
 
     # -- from open to close --------------------------------------------------------------------------------------
@@ -134,12 +142,19 @@ class StreamSource:
                 run = self._back[:limit]
                 del self._back[:limit]
                 return run
-            if self._ready:
-                return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
-            run = await self._reading.result(lambda: self._next(limit)) or []
-            if run and len(run) <= limit and not self._back:
+            if run := self._ready[:limit]:
+                del self._ready[:limit]
+                if not self._ready:
+                    self._read_ahead(limit)
                 return run
-            self._ready.extend(run)
+            self._ready += await self._reading.result(lambda: self._next(limit)) or ()
+
+    def _read_ahead(self, limit: int) -> None:
+        """Have the next run read before it is asked for, where one full run has followed another."""
+        self._asked = max(self._asked, limit)
+        room = min(self._asked, self._bound - len(self._held))
+        if room > 0 and self._full > 1:
+            self._reading.begin(lambda: self._next(room))
 
     async def _next(self, limit: int) -> list[Message]:
         """Something to hand out; as long as there is nothing, again."""
@@ -150,6 +165,7 @@ class StreamSource:
             self._own = "-"  # an answer may have been lost on its way: what it brought is pending here
             self._most = max(1, min(limit, self._most) // 4)  # or it was too much for a slow connection
             raise
+        self._full = self._full + 1 if len(run) >= min(limit, self._most) else 0
         self._most = min(MANY, self._most * 2)
         return run
 

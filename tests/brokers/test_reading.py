@@ -47,6 +47,16 @@ async def test_whoever_comes_after_one_who_was_cancelled_gets_the_same_read() ->
     assert (got, reads.begun) == (["a"], 1)
 
 
+async def test_a_read_that_was_begun_before_anybody_waits_is_the_one_that_is_waited_for() -> None:
+    reading: Reading[str] = Reading()
+    reads = Reads()
+    reading.begin(reads)
+    reading.begin(reads)
+    reads.brings.set_result("a")
+    assert await reading.result(reads) == "a"
+    assert reads.begun == 1
+
+
 async def test_an_error_comes_to_whoever_waits_even_later() -> None:
     reading: Reading[str] = Reading()
     reads = Reads()

@@ -116,6 +116,56 @@ async def test_what_is_held_is_renewed_and_nobody_else_gets_it(stream: RedisStre
         assert await pending(client, stream) == 0
 
 
+async def test_where_runs_come_full_the_next_is_read_while_one_is_handled(stream: RedisStream, client: Any) -> None:
+    source = stream.source("readers")
+    async with opened(source):
+        await publish(stream, *range(12))
+        assert numbers(await source.fetch(3)) == [0, 1, 2]
+        assert numbers(await source.fetch(3)) == [3, 4, 5]
+
+        async def read_ahead() -> bool:
+            return await pending(client, stream) == 9
+
+        await eventually(read_ahead)
+        assert numbers(await source.fetch(2)) == [6, 7]
+        assert numbers(await source.fetch(2)) == [8]
+        assert numbers(await source.fetch(9)) == [9, 10, 11]
+
+
+async def test_what_was_read_ahead_and_not_handed_out_goes_to_the_next_consumer(stream: RedisStream) -> None:
+    one, other = stream.source("readers"), stream.source("readers")
+    async with opened(one):
+        await publish(stream, *range(9))
+        await fetched(one, 6, limit=3)
+    async with opened(other):
+        assert numbers(await fetched(other, 9)) == list(range(9))
+
+
+async def test_never_reads_ahead_of_its_bound(stream: RedisStream, client: Any) -> None:
+    source = stream.source("readers", bound=7)
+    async with opened(source):
+        await publish(stream, *range(20))
+        first = await fetched(source, 6, limit=3)
+
+        async def read_ahead() -> bool:
+            return await pending(client, stream) == 7
+
+        await eventually(read_ahead)
+        assert numbers(await source.fetch(3)) == [6]
+        await source.settle(first, [])
+        assert numbers(await source.fetch(3)) == [7, 8, 9]
+
+
+async def test_where_runs_are_not_full_nothing_is_read_ahead_of_other_consumers(stream: RedisStream) -> None:
+    one, other = stream.source("readers"), stream.source("readers")
+    async with opened(one, other):
+        for start in (0, 2, 4):
+            await publish(stream, start, start + 1)
+            assert numbers(await one.fetch(3)) == [start, start + 1]
+        await publish(stream, 6, 7)
+        assert numbers(await fetched(other, 2)) == [6, 7]
+
+
 async def test_a_process_that_stood_still_does_not_take_back_what_others_have_now(
     stream: RedisStream, client: Any
 ) -> None:
