@@ -15,8 +15,10 @@ from nats import errors
 from nats.aio.client import Client
 
 from actors import BrokerRefused, BrokerUnavailable
+from engine.nats.direct import DirectClient
 from engine.nats.errors import Unsafe, refused, trouble
 from engine.nats.options import Target
+from engine.nats.parser import Take
 
 CLOSING = 1.0
 """Seconds that closing a connection may take: nats-py waits for ever after a failed TLS handshake."""
@@ -25,33 +27,20 @@ ANSWER = 5.0
 _logger = getLogger("headrace")
 
 
-class _SafeClient(Client):
-    """Knows whether it speaks TLS: nats-py does so only where the server insists, whatever the URL says."""
-
-    secured = False
-
-    def __init__(self, context: Callable[[], ssl.SSLContext]) -> None:
-        super().__init__()
-        self._context = context
-
-    @property
-    def ssl_context(self) -> ssl.SSLContext:
-        """Asked for when TLS begins; where that fails so does the connection. Made no sooner, as it takes 50 ms."""
-        context = self._context()
-        self.secured = True
-        return context
-
-
 class Link:
-    """A connection that is made when it is needed. `start` sets up each new one; `lost` is told when it has gone."""
+    """A connection that is made when it is needed. `start` sets up each new one; `lost` is told when it has gone.
+
+    `take` is offered what comes before anybody else is; what it takes reaches no callback.
+    """
 
     def __init__(
         self,
         target: Target,
         endpoint: str,
-        start: Callable[[Client], Awaitable[None]],
+        start: Callable[[DirectClient], Awaitable[None]],
         lost: Callable[[], None] = lambda: None,
         noticed: Callable[[Exception], None] = lambda error: None,
+        take: Take | None = None,
     ) -> None:
         self.target = target
         self.where = f"nats {target.where}, {endpoint}"
@@ -62,17 +51,18 @@ class Link:
         self._start = start
         self._lost = lost
         self._noticed = noticed
-        self._client: Client | None = None
+        self._take = take
+        self._client: DirectClient | None = None
         self._lock: asyncio.Lock | None = None
         self._last: BaseException | None = None
 
     @property
-    def client(self) -> Client | None:
+    def client(self) -> DirectClient | None:
         """The connection, if there is one that works."""
         client = self._client
         return client if client is not None and client.is_connected else None
 
-    async def connected(self) -> Client:
+    async def connected(self) -> DirectClient:
         """The connection, made anew where there is none. Raises `BrokerUnavailable` and `BrokerRefused`."""
         client = self._client
         if client is not None and client.is_connected:
@@ -94,8 +84,8 @@ class Link:
             self._client = client
             return client
 
-    async def _connect(self) -> Client:
-        client = _SafeClient(self._context)
+    async def _connect(self) -> DirectClient:
+        client = DirectClient(self._context, self._take)
         self._last = None
         self.denied = ""
         self.stuck = False
@@ -125,7 +115,7 @@ class Link:
         name = error.filename or "cafile=, certfile= or keyfile="
         return BrokerRefused(f"{self.where}: {name}: {error.strerror or error}\n  correct the paths in Nats(...)")
 
-    def _settings(self, client: _SafeClient) -> dict[str, Any]:
+    def _settings(self, client: DirectClient) -> dict[str, Any]:
         options = self.target.options
 
         async def failed(error: Exception) -> None:
@@ -146,7 +136,7 @@ class Link:
         }
         return settings | self._login(client)
 
-    def _login(self, client: _SafeClient) -> dict[str, Any]:
+    def _login(self, client: DirectClient) -> dict[str, Any]:
         """Who logs in: asked for when all is encrypted that has to be."""
         options = self.target.options
 

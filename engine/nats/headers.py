@@ -27,6 +27,8 @@ REPLY_TO = "Headrace-Reply-To"
 NULL = "Headrace-Null"
 CODED = "Headrace-Coded"
 _OURS = frozenset((KEY, ID, CORRELATION, REPLY_TO, NULL, CODED))
+_STREAM_AT = (4, 2)
+"""Where the name of the stream is in what JetStream tells, in the newer form and in the older one."""
 _NAME = re.compile(r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+")
 
 
@@ -50,8 +52,9 @@ class Delivery(Origin):
         reply = self.record.reply
         if not reply.startswith("$JS.ACK."):
             return None
-        fields = fields_of(reply)
-        return f"{fields[2]} {fields[5]} {fields[7]}"
+        fields = reply.split(".")
+        at = _STREAM_AT[len(fields) == 9]
+        return f"{fields[at]} {fields[at + 3]} {fields[at + 5]}"
 
     def __getattr__(self, name: str) -> Any:
         find = _OF_DELIVERY.get(name)

@@ -1,6 +1,6 @@
 """`Ids`: under which id a message is published to JetStream, which stores an id once within a while."""
 
-from hashlib import blake2b
+from hashlib import sha256
 from uuid import uuid4
 
 from actors import Message, only_one
@@ -25,5 +25,5 @@ class Ids:
         if made_of is None:
             self._given += 1
             return f"{self._name}.{self._given}"
-        told = repr((made_of, subject, headers)).encode()
-        return blake2b(told + (message.raw or b""), digest_size=16).hexdigest()
+        told = f"{made_of!r}{subject!r}{headers!r}".encode()
+        return sha256(told + (message.raw or b"")).hexdigest()[:32]

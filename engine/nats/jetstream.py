@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Sequence
 from logging import getLogger
 from random import random
+from typing import Any
 
 from nats.aio.client import Client
 from nats.aio.msg import Msg
@@ -18,6 +19,7 @@ from nats.aio.subscription import Subscription
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.nats.client import Link, flushed
 from engine.nats.declare import Place, Reader, born, consumer_for, stream_for
+from engine.nats.direct import DirectClient
 from engine.nats.errors import trouble
 from engine.nats.headers import decode
 from engine.nats.options import Target
@@ -30,8 +32,9 @@ PATIENCE = 60.0
 """The most seconds that a connection may be silent: it is doubled each time, for one message may be long."""
 PAUSE = 0.25
 """Seconds between a request that the server would not take and the next one."""
-ACK, NAK, RENEW = b"", b"-NAK", b"+WPI"
+NAK, RENEW = b"-NAK", b"+WPI"
 _ACKS = "$JS.ACK."
+_ACKS_READ = _ACKS.encode()
 
 
 class StreamSource:
@@ -45,13 +48,15 @@ class StreamSource:
         self._target = target
         self._place = place
         self._reader = reader
-        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost)
+        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, take=self._take)
         self._renewing: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._held: dict[Message, str] = {}
         """What came and is not settled, with the subject that it is acknowledged on."""
         self._buffer: deque[Message] = deque()
         self._subscription: Subscription | None = None
+        self._reading: Any = None
+        """The connection that messages come by."""
         self._inbox = ""
         self._next = ""
         """Where requests go."""
@@ -83,7 +88,8 @@ class StreamSource:
         if self._renewing is None:
             self._renewing = asyncio.create_task(self._renew())
 
-    async def _start(self, client: Client) -> None:
+    async def _start(self, client: DirectClient) -> None:
+        self._reading = client
         stream = await self._join(client)
         await self._inherit(client, stream)
         self._inbox = client.new_inbox()
@@ -225,12 +231,27 @@ class StreamSource:
             raise self._link.unavailable(f"nothing was heard of the server for {silent:g} s") from None
         self._patience = self._target.options.timeout
 
+    def _take(self, subject: bytes, reply: bytes, body: bytes, headers: dict[str, str] | None) -> bool:
+        """Take what is delivered as it is read."""
+        if not reply.startswith(_ACKS_READ):
+            return False
+        try:
+            self._came(Msg(self._reading, subject.decode(), reply.decode(), body, headers))
+        except ValueError:  # nothing of JetStream's: whoever is asked next says so
+            return False
+        return True
+
     async def _arrived(self, record: Msg) -> None:
+        """What was not taken."""
+        self._heard = True
+        if record.reply.startswith(_ACKS):
+            self._came(record)
+        else:
+            self._told(record)
+
+    def _came(self, record: Msg) -> None:
         self._heard = True
         reply = record.reply
-        if not reply.startswith(_ACKS):
-            self._told(record)
-            return
         fields = reply.split(".", 7)
         message = decode(record, int(fields[6] if reply.count(".") > 8 else fields[4]))
         self._held[message] = reply
@@ -267,9 +288,8 @@ class StreamSource:
             return
         client = await self._link.connected()
         try:
-            publish = client.publish
-            for reply in acked:
-                await publish(reply, ACK)
+            if acked:
+                await client.answer_all(acked)
             if back:
                 await self._give_back(client, back)
         except Exception as error:
@@ -279,11 +299,11 @@ class StreamSource:
         for message in back:
             held.pop(message, None)
 
-    async def _give_back(self, client: Client, run: list[Message]) -> None:
+    async def _give_back(self, client: DirectClient, run: list[Message]) -> None:
         """Return when the server has taken them, in their order: what is asked for next then brings them first."""
         run.sort(key=_sequence)
-        for message in run[:-1]:
-            await client.publish(self._held[message], NAK)
+        if run[1:]:
+            await client.answer_all([self._held[message] for message in run[:-1]], NAK)
         for message in run[-1:]:
             await client.request(self._held[message], NAK, timeout=self._target.options.timeout)
 
@@ -294,8 +314,7 @@ class StreamSource:
                 continue
             try:
                 client = await self._link.connected()
-                for reply in list(self._held.values()):
-                    await client.publish(reply, RENEW)
+                await client.answer_all(list(self._held.values()), RENEW)
             except BrokerError:
                 continue  # whoever fetches or settles meets the same trouble, and says so
             except Exception as error:

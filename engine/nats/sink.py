@@ -2,18 +2,18 @@
 
 import asyncio
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from random import random
 
-from nats import errors
-from nats.aio.client import Client
 from nats.aio.msg import Msg
 
 from actors import BrokerRefused, BrokerUnavailable, Message, PublishError
 from engine.nats.client import Link
-from engine.nats.confirms import Part, Run, checked, found_text, too_long, too_much
+from engine.nats.commands import Publication
+from engine.nats.confirms import Part, Run, checked, found_text, too_long
 from engine.nats.declare import Place, answer, stream_for
+from engine.nats.direct import DirectClient
 from engine.nats.errors import refused, trouble
 from engine.nats.headers import MESSAGE_ID, encode
 from engine.nats.ids import Ids
@@ -22,6 +22,10 @@ from engine.nats.options import Target
 _logger = getLogger("headrace")
 AT_ONCE = 2048
 """Messages that wait for their confirms; the server refuses more than it can buffer."""
+PIECE = 128 * 1024
+"""Bytes that are handed to nats-py in one go, about."""
+SPARE = 200
+"""What a message has of them beside its body, about."""
 AGAIN = 0.1
 """Seconds between two tries."""
 _FULL = frozenset((10002, 10023, 10028, 10047, 10077, 10122))
@@ -46,10 +50,12 @@ class StreamSink:
     def __init__(self, target: Target, place: Place) -> None:
         self._target = target
         self._place = place
-        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, self._noticed)
-        self._waiting: dict[str, tuple[Run, int]] = {}
-        """What each expected confirm is for, by the last part of its subject."""
+        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, self._noticed, self._take)
+        self._waiting: dict[int, tuple[Run, int]] = {}
+        """What each expected confirm is for, by the number that its subject ends with."""
         self._inbox = ""
+        self._read = b""
+        """The same, as it is read."""
         self._number = 0
         self._new = Ids(target.options.idempotent)
         self._twice = 0
@@ -70,9 +76,10 @@ class StreamSink:
         await self._link.connected()
         self._open = True
 
-    async def _start(self, client: Client) -> None:
+    async def _start(self, client: DirectClient) -> None:
         await stream_for(self._link, client, self._place, reading=False)
         self._inbox = f"{client.new_inbox()}."
+        self._read = self._inbox.encode()
         await client.subscribe(f"{self._inbox}*", cb=self._confirmed, pending_msgs_limit=0, pending_bytes_limit=0)
 
     def _lost(self) -> None:
@@ -154,24 +161,32 @@ class StreamSink:
             if run.left or tries > 1:  # some confirms will never come
                 self._waiting = {name: each for name, each in self._waiting.items() if each[0] is not run}
 
-    async def _send(self, client: Client, run: Run) -> None:
-        publish, waiting, inbox, most = client.publish, self._waiting, self._inbox, client.max_payload
+    async def _send(self, client: DirectClient, run: Run) -> None:
+        waiting, inbox, most = self._waiting, self._inbox, client.max_payload
+        size = 0
+        some: list[Publication] = []
         for part in list(run.left.values()):
             if (wrong := too_long(part.raw, part.headers, most)) is not None:
                 run.refuse(part.index, wrong)
                 continue
             self._number = number = self._number + 1
-            waiting[str(number)] = run, part.index
-            try:
-                await publish(part.subject, part.raw, f"{inbox}{number}", part.headers)
-            except (errors.MaxPayloadError, errors.BadHeaderError, errors.BadSubjectError) as error:
-                del waiting[str(number)]
-                run.refuse(part.index, too_much(error, part.raw, client.max_payload))
-            except Exception as error:
-                raise trouble(error, self._link.where) from None
-            if self._link.stuck:
-                await self._link.close()
-                raise self._link.unavailable("the server takes nothing more")
+            waiting[number] = run, part.index
+            some.append((part.subject, f"{inbox}{number}", part.headers, part.raw))
+            size += len(part.raw) + SPARE
+            if size >= PIECE:
+                await self._write(client, some)
+                some, size = [], 0
+        if some:
+            await self._write(client, some)
+
+    async def _write(self, client: DirectClient, some: Sequence[Publication]) -> None:
+        try:
+            await client.publish_all(some)
+        except Exception as error:
+            raise trouble(error, self._link.where) from None
+        if self._link.stuck:
+            await self._link.close()
+            raise self._link.unavailable("the server takes nothing more")
 
     async def _wait(self, run: Run) -> None:
         while run.left:
@@ -200,34 +215,45 @@ class StreamSink:
             await stream_for(self._link, client, self._place, reading=False)
             raise self._link.unavailable("the stream was not there")
 
+    def _take(self, subject: bytes, reply: bytes, body: bytes, headers: dict[str, str] | None) -> bool:
+        """Take confirms as they are read; what has headers says that there is no stream."""
+        if headers is not None or not self._read or not subject.startswith(self._read):
+            return False
+        self._confirm(subject[len(self._read) :], body, None)
+        return True
+
     async def _confirmed(self, record: Msg) -> None:
-        run, index = self._waiting.pop(record.subject[len(self._inbox) :], (None, 0))
+        """What was not taken."""
+        self._confirm(record.subject[len(self._inbox) :].encode(), record.data, record.headers)
+
+    def _confirm(self, number: bytes, body: bytes, headers: Mapping[str, str] | None) -> None:
+        run, index = self._waiting.pop(int(number), (None, 0)) if number.isdigit() else (None, 0)
         if run is None:
             return
-        if b'"duplicate"' in record.data:
+        if b'"duplicate"' in body:
             self._twice += 1
-        if record.data and b'"error"' not in record.data:
+        if body and b'"error"' not in body:
             run.confirm(index)
         elif index in run.left:
-            self._object(run, index, record)
+            self._object(run, index, body, headers)
 
-    def _object(self, run: Run, index: int, record: Msg) -> None:
+    def _object(self, run: Run, index: int, body: bytes, headers: Mapping[str, str] | None) -> None:
         """Take down what the server has against a message."""
         where, subject = self._link.where, run.left[index].subject
-        if not record.data:
+        if not body:
             if not run.missing:
                 run.missing = 1
             if run.missing == 1:
                 run.news.set()
                 return
-            said = f"{(record.headers or {}).get('Status', 'nothing')}: no stream takes {subject}"
+            said = f"{(headers or {}).get('Status', 'nothing')}: no stream takes {subject}"
             run.refuse(index, refused(where, said, f"add {subject} to the subjects of a stream"))
             return
         try:
-            error = json.loads(record.data)["error"]
+            error = json.loads(body)["error"]
             found = answer(error, where)
         except (ValueError, KeyError, TypeError, AttributeError):
-            run.refuse(index, refused(where, record.data[:200].decode(errors="backslashreplace")))
+            run.refuse(index, refused(where, body[:200].decode(errors="backslashreplace")))
             return
         if error.get("err_code") in _FULL or isinstance(found, BrokerUnavailable):
             run.against = found if error.get("err_code") not in _FULL else full(where, found_text(error))

@@ -30,6 +30,15 @@ class TestStreamContract(NatsContract):
         return Nats(nats_server.url).stream(f"S-{name}", subject=f"s.{name}")
 
 
+class TestStreamContractByTheWaysOfTheClient(TestStreamContract):
+    """With a release of nats-py that has nothing of what the short ways use."""
+
+    @pytest.fixture(autouse=True)
+    def without_short_ways(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr("engine.nats.direct.PARSER", "_gone")
+        monkeypatch.setattr("engine.nats.direct.APPEND", "_gone")
+
+
 class TestSubjectContract(NatsContract):
     capabilities = CORE
     moment = 0.2
