@@ -17,10 +17,12 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from benchmarks import match, store, tables
+from actors import redact
+from benchmarks import match, page, store, tables
 from benchmarks.contenders import BEST, CONTENDERS, IN_PROCESS, Unknown, chosen
 from benchmarks.figures import changes
-from benchmarks.hands import BROKERS
+from benchmarks.goals import held
+from benchmarks.hands import BROKERS, places
 from benchmarks.rounds import Server
 from benchmarks.work import WORKS
 from tests.servers.__main__ import KINDS
@@ -29,8 +31,10 @@ from tests.servers.programs import KAFKA_VERSION, Missing
 from tests.servers.site import Site
 
 SCHEMES = {"redis": "redis", "nats": "nats", "amqp": "rabbitmq", "kafka": "kafka"}
-FULL = match.Plan(rounds=3, seconds=2.0, messages=100_000, latency=True)
+FULL = match.Plan(rounds=5, seconds=1.0, messages=30_000, latency=True)
 QUICK = match.Plan(rounds=2, seconds=0.5, messages=20_000, latency=False)
+PATIENCE = 15.0
+"""Seconds within which a server that is given has to answer."""
 errors = Console(stderr=True)
 
 
@@ -54,6 +58,7 @@ def main(
     """Measure Headrace beside loops written by hand and beside FastStream, in turn, on real servers."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     plan = QUICK if quick else FULL
+    kept = Kept(None)
     given = {"rounds": rounds, "seconds": seconds, "messages": messages, "latency": latency}
     try:
         plan = plan.but(**{name: value for name, value in given.items() if value is not None})
@@ -66,9 +71,10 @@ def main(
         stored = store.load()
         if save:
             store.with_tables(store.PAGE.read_text(encoding="utf-8"), "")  # said now, and not after an hour
-        found = anyio.run(_all, plan, _brokers(broker, url or []), *_names(work, contender))
+        kept = Kept(stored if save else None)
+        anyio.run(_all, plan, _brokers(broker, url or []), *_names(work, contender), kept)
     except KeyboardInterrupt:
-        errors.print("Interrupted: nothing was written, and nothing is left running.")
+        errors.print(f"Interrupted: {kept.words}, and nothing is left running.")
         raise SystemExit(130) from None
     except (Unknown, Refused) as error:
         errors.print(str(error), style="red", markup=False)
@@ -76,9 +82,7 @@ def main(
     except (Missing, ServerFailed, store.Unreadable) as error:
         errors.print(str(error), style="red", markup=False)
         raise SystemExit(1) from None
-    _show(found, stored, quick=quick, as_json=as_json)
-    if save:
-        _save(stored.merged(found))
+    _show(kept.tables, stored, quick=quick, as_json=as_json)
 
 
 def _quick(contender: str) -> str:
@@ -108,7 +112,11 @@ def _brokers(broker: str, urls: list[str]) -> list[Server]:
 @asynccontextmanager
 async def running(server: Server) -> AsyncIterator[Server]:
     """A server that runs meanwhile, alone on the machine as far as we are concerned."""
-    if server.url or server.broker == IN_PROCESS:
+    if server.broker == IN_PROCESS:
+        yield server
+        return
+    if server.url:
+        await _look_at(server)
         yield server
         return
     with Site() as site:
@@ -117,9 +125,27 @@ async def running(server: Server) -> AsyncIterator[Server]:
         yield Server(server.broker, started.url, started.pid)
 
 
-async def _all(plan: match.Plan, servers: list[Server], works: list[str], contenders: list[str]) -> list[store.Table]:
+async def _look_at(server: Server) -> None:
+    """Say what stands in the way on a server that is not ours."""
+    try:
+        with anyio.fail_after(PATIENCE):
+            async with places(server.broker, server.url) as there:
+                left = await there.left()
+    except Exception as error:  # whatever its client raises
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise Refused(
+            f"--url {redact(server.url)}: {server.broker} does not answer there: {redact(said)}. "
+            "Start it, or leave --url out to have one started."
+        ) from None
+    if left:
+        shown = ", ".join(left[:3]) + (", …" if left[3:] else "")
+        errors.print(f"{server.broker}: left by a run that was killed, may be removed: {shown}", markup=False)
+
+
+async def _all(plan: match.Plan, servers: list[Server], works: list[str], contenders: list[str], kept: "Kept") -> None:
     command = shlex.join(["python", "-m", "benchmarks", *sys.argv[1:]])
-    found: list[store.Table] = []
+    minutes = sum(match.minutes(plan, server.broker, works, contenders) for server in servers)
+    errors.print(f"This takes about {max(1, round(minutes))} min. Whatever else keeps the machine busy falsifies it.")
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=errors, transient=True) as progress:
         total = sum(match.steps(plan, server.broker, works, contenders) for server in servers)
@@ -132,8 +158,31 @@ async def _all(plan: match.Plan, servers: list[Server], works: list[str], conten
             told(f"{server.broker}: starting")
             async with running(server) as ready:
                 versions = {"Kafka": KAFKA_VERSION} if ready.broker == "kafka" and ready.process else {}
-                found += await match.play(plan, ready, works, contenders, command, versions, told)
-    return found
+                async for table in match.play(plan, ready, works, contenders, command, versions, told):
+                    kept.add(table)
+
+
+class Kept:
+    """The tables that are complete; written as they come, where they are to be, beside those of before."""
+
+    def __init__(self, stored: store.Stored | None) -> None:
+        self._stored = stored
+        self.tables: list[store.Table] = []
+
+    def add(self, table: store.Table) -> None:
+        """One more is complete."""
+        self.tables.append(table)
+        if self._stored is not None:
+            self._stored = self._stored.merged([table])
+            _save(self._stored)
+
+    @property
+    def words(self) -> str:
+        """What has become of them."""
+        if self._stored is None or not self.tables:
+            return "nothing was written"
+        last = self.tables[-1]
+        return f"what was complete is written, {len(self.tables)} table(s) up to {last.broker} {last.work}"
 
 
 def _show(found: list[store.Table], stored: store.Stored, *, quick: bool, as_json: bool) -> None:
@@ -150,12 +199,19 @@ def _show(found: list[store.Table], stored: store.Stored, *, quick: bool, as_jso
     if quick:
         now = [figure for table in found for figure in table.figures]
         console.print(tables.compared(changes(now, stored.figures)))
+    if reached := held(figure for table in found for figure in table.figures):
+        console.print(tables.goals(reached))
 
 
 def _save(stored: store.Stored) -> None:
-    page = store.with_tables(store.PAGE.read_text(encoding="utf-8"), tables.markdown(stored))
-    store.write(store.FIGURES, stored.model_dump_json(indent=1) + "\n")
-    store.write(store.PAGE, page)
+    """Write the figures and the page that shows them: both, whoever interrupts."""
+    text = store.with_tables(store.PAGE.read_text(encoding="utf-8"), page.markdown(stored))
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT, signal.SIGTERM})
+    try:
+        store.write(store.FIGURES, stored.model_dump_json(indent=1) + "\n")
+        store.write(store.PAGE, text)
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 if __name__ == "__main__":

@@ -12,6 +12,8 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import UnknownTopicOrPartitionError
 
+from benchmarks.hands import PREFIX
+
 # It warns of every topic that it meets for the first time, across the progress bar.
 logging.getLogger("aiokafka").setLevel(logging.ERROR)
 
@@ -50,8 +52,14 @@ class Places:
 
     async def put(self, place: str, bodies: Iterable[bytes]) -> None:
         waiting = iter(bodies)
-        while run := list(islice(waiting, 5000)):
-            sends = [await self._producer.send(place, raw) for raw in run]
+        while run := list(islice(waiting, 10_000)):
+            sends, batch = [], self._producer.create_batch()
+            for raw in run:
+                if batch.append(key=None, value=raw, timestamp=None) is None:
+                    sends.append(await self._producer.send_batch(batch, place, partition=0))
+                    batch = self._producer.create_batch()
+                    batch.append(key=None, value=raw, timestamp=None)
+            sends.append(await self._producer.send_batch(batch, place, partition=0))
             await asyncio.gather(*sends)
 
     async def read(self, place: str) -> list[bytes]:
@@ -70,6 +78,9 @@ class Places:
             while True:
                 for records in (await consumer.getmany(timeout_ms=1000)).values():
                     yield [record.value for record in records]
+
+    async def left(self) -> list[str]:
+        return sorted(name for name in await self._admin.list_topics() if name.startswith(PREFIX))
 
     async def remove(self, places: Sequence[str]) -> None:
         for name in places:

@@ -7,7 +7,7 @@ from typing import Any, Self
 
 from redis.asyncio import Redis
 
-from benchmarks.hands import GROUP
+from benchmarks.hands import GROUP, PREFIX
 
 
 def client(url: str) -> Redis:
@@ -50,6 +50,9 @@ class Places:
             for _, entries in await self._client.xread({place: last}, count=1000, block=1000) or ():
                 last = entries[-1][0]
                 yield [body_of(fields) for _, fields in entries]
+
+    async def left(self) -> list[str]:
+        return sorted([key.decode() async for key in self._client.scan_iter(f"{PREFIX}*")])
 
     async def remove(self, places: Sequence[str]) -> None:
         await self._client.delete(*places)

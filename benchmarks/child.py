@@ -1,6 +1,7 @@
 """One contender in a process of its own: `python -m benchmarks.child JOB`, an `Outcome` as JSON on stdout.
 
-It ends when its input does: whatever became of the one who started it, nothing is left running.
+It loads what it needs and begins at the first line of its input: meanwhile its source is filled. It ends when its input
+does: whatever became of the one who started it, nothing is left running.
 """
 
 import asyncio
@@ -8,8 +9,11 @@ import os
 import platform
 import sys
 import threading
+from collections.abc import Callable, Coroutine
+from functools import partial
 from importlib import import_module
 from importlib.metadata import version
+from typing import Any
 
 from benchmarks.contenders import CONTENDERS, IN_PROCESS, Contender
 from benchmarks.work import Job, Lap, body, decode, encode
@@ -28,20 +32,19 @@ def end_with_input() -> None:
     threading.Thread(target=wait, daemon=True).start()
 
 
-async def run(job: Job, lap: Lap, contender: Contender) -> None:
-    """Let it do its work."""
+def loaded(job: Job, lap: Lap, contender: Contender) -> Callable[[], Coroutine[Any, Any, None]]:
+    """What does its work, with all that it has to import."""
     if job.broker == IN_PROCESS:
         if contender.kind == "best":
-            codec_alone(job, lap)
-        else:
-            await import_module("benchmarks.by_headrace").run_in_process(job, lap)
-    elif contender.kind in ("naive", "best", "lower"):
-        await getattr(import_module("benchmarks.loops"), contender.kind)(job, lap)
-    else:
-        await import_module(f"benchmarks.by_{contender.kind}").run(job, lap, contender.setting)
+            return partial(codec_alone, job, lap)
+        return partial(import_module("benchmarks.by_headrace").run_in_process, job, lap)
+    if contender.kind in ("naive", "best", "lower"):
+        import_module(f"benchmarks.by_hand_{job.broker}")
+        return partial(getattr(import_module("benchmarks.loops"), contender.kind), job, lap)
+    return partial(import_module(f"benchmarks.by_{contender.kind}").run, job, lap, contender.setting)
 
 
-def codec_alone(job: Job, lap: Lap) -> None:
+async def codec_alone(job: Job, lap: Lap) -> None:
     """What any program has to do: decode, validate, encode."""
     bodies = [body(number) for number in range(job.count)]
     for raw in bodies:
@@ -61,8 +64,7 @@ def versions(job: Job, contender: Contender) -> dict[str, str]:
 
 
 def main() -> None:
-    """Read the job, do it, say what was measured."""
-    end_with_input()
+    """Read the job, do it when told to, say what was measured."""
     job = Job.model_validate_json(sys.argv[1])
     contender = CONTENDERS[job.contender]
     if contender.uvloop:
@@ -72,12 +74,16 @@ def main() -> None:
     else:
         make_loop = None
     lap = Lap(job)
+    work = loaded(job, lap, contender)
+    if not os.read(sys.stdin.fileno(), 1):
+        return
+    end_with_input()
     with asyncio.Runner(loop_factory=make_loop) as runner:
         if contender.streaming:
             from engine.collector import set_for_streams
 
             set_for_streams()
-        runner.run(run(job, lap, contender))
+        runner.run(work())
     print(lap.outcome(versions(job, contender)).model_dump_json(), flush=True)
 
 

@@ -54,10 +54,10 @@ class Contender:
             return "it has no batches on RabbitMQ"
         return "it would be the same as one at a time" if work.wait else ""
 
-    def expected(self, work: Work) -> float:
-        """About how many messages a second: it decides how many it gets, so that no run takes for ever."""
+    def expected(self, broker: str, work: Work) -> float:
+        """About how many messages a second: it decides how many it gets in its first round, so that none takes long."""
         alone = self.kind == "naive" or (self.kind == "faststream" and self.setting != "batch")
-        rate = 700.0 if alone else 20_000.0
+        rate = 700.0 if alone else IN_RUNS[broker]
         if work.wait:
             tasks = 1 if work.keyed and alone else work.tasks
             rate = min(rate, 0.8 * tasks / work.wait)
@@ -82,6 +82,10 @@ CONTENDERS = {
 }
 BEST = "best"
 """The one that ratios are taken to."""
+
+
+IN_RUNS = {"redis": 20_000.0, "nats": 10_000.0, "rabbitmq": 2_500.0, "kafka": 20_000.0, IN_PROCESS: 100_000.0}
+"""About how many messages a second there are in it for who takes them in runs."""
 
 
 class Unknown(Exception):

@@ -26,6 +26,8 @@ class Figure(BaseModel):
     rate: float
     least: float
     most: float
+    rates: dict[int, float] = {}
+    """By round, of those that came to their end."""
     ratio: float | None
     """To the best loop by hand, the median over the rounds of the ratio within each."""
     rank: int | None
@@ -68,11 +70,12 @@ def _figure(runs: Sequence[Measurement], ideal: dict[int, float]) -> Figure:
         broker=first.broker,
         work=first.work,
         contender=first.contender,
-        messages=first.messages,
+        messages=max(each.messages for each in runs),
         rounds=len(runs),
         rate=median(rates),
         least=min(rates),
         most=max(rates),
+        rates={each.round: each.rate for each in runs if not each.failure},
         ratio=median(ratios) if ratios else None,
         rank=None,
         cpu=median(each.cpu for each in runs),
@@ -83,6 +86,14 @@ def _figure(runs: Sequence[Measurement], ideal: dict[int, float]) -> Figure:
         disordered=sum(each.disordered for each in runs),
         failure=next((each.failure for each in runs if each.failure), ""),
     )
+
+
+def against(mine: Figure, other: Figure) -> float | None:
+    """How many times as fast: the median of the ratios within each round; None where one of them has no true rate."""
+    if not (mine.honest and other.honest):
+        return None
+    ratios = [rate / other.rates[turn] for turn, rate in mine.rates.items() if other.rates.get(turn)]
+    return median(ratios) if ratios else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,8 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 GROUP = "bench"
+PREFIX = "bench-"
+"""What the names of our places begin with."""
 READ = 256
 """Messages that a loop reads at once, and publishes in one window."""
 Taken = list[tuple[Any, bytes]]
@@ -73,6 +75,10 @@ class Places(Protocol):
     @abstractmethod
     def follow(self, place: str) -> AsyncIterator[list[bytes]]:
         """What comes into a place, from its beginning, as it comes."""
+
+    @abstractmethod
+    async def left(self) -> list[str]:
+        """What is there under names of ours: an earlier run was killed before it could remove it."""
 
     @abstractmethod
     async def remove(self, places: Sequence[str]) -> None:

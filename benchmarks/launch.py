@@ -28,6 +28,12 @@ class Child:
         self._process = process
         self._complaints = complaints
 
+    async def go(self) -> None:
+        """Have it begin, where it waits for that; a process that has ended meanwhile says so in its result."""
+        assert self._process.stdin is not None
+        with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError):
+            await self._process.stdin.send(b"\n")
+
     async def result(self, limit: float) -> bytes:
         """Wait for what it prints and for its end, so many seconds at most; raises `ChildFailed`."""
         assert self._process.stdout is not None

@@ -1,17 +1,24 @@
 """One broker's match: every work, its contenders in turn, and the latency of those who came through."""
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from benchmarks.contenders import BEST, CONTENDERS, IN_PROCESS, Contender, works_of
 from benchmarks.figures import Figure, figures
+from benchmarks.goals import NAMED
 from benchmarks.rounds import SPARE, Server, Told, latency, measure, rounds
 from benchmarks.store import Table, conditions
 from benchmarks.work import WORKS, Work
 
 LATENCY = "bridge"
 """The work whose latency is measured."""
+FEWER = 3
+"""Rounds of works that no goal names, at most."""
+PACES = ("half load", "idle")
+"""How it is measured."""
+BESIDE = {"redis": 1.4, "nats": 1.4, "rabbitmq": 2.4, "kafka": 1.6, IN_PROCESS: 1.0}
+"""Seconds that a contender takes in a round beside its work: to start, to have its source filled, to be counted."""
 WARM_UP = 10_000
 """Messages that a server gets for each second that a contender is measured, before anybody is."""
 
@@ -21,9 +28,14 @@ class Plan:
     """How much is measured: rounds, seconds and messages of each contender in each, and whether latency is."""
 
     rounds: int
+    """Of works that a goal names; of the others `FEWER` at most."""
     seconds: float
     messages: int
     latency: bool
+
+    def rounds_of(self, work: str) -> int:
+        """How many rounds a work gets."""
+        return self.rounds if work in NAMED else min(self.rounds, FEWER)
 
     def but(self, **changed: Any) -> "Plan":
         """The same with something else."""
@@ -40,9 +52,21 @@ def steps(plan: Plan, broker: str, works: list[str], names: Sequence[str]) -> in
     """How many times a contender will run."""
     total = 0
     for work in works_of(broker, works):
-        count = len(able(broker, work, names)[0])
-        total += count * (plan.rounds + (plan.latency and work.name == LATENCY))
+        contenders = able(broker, work, names)[0]
+        total += len(contenders) * plan.rounds_of(work.name)
+        if plan.latency and work.name == LATENCY:
+            total += len(PACES) * sum(timed(each.name) for each in contenders)
     return total
+
+
+def timed(name: str) -> bool:
+    """Whether the latency of a contender is measured: not with each feature again."""
+    return not (CONTENDERS[name].kind == "headrace" and CONTENDERS[name].setting)
+
+
+def minutes(plan: Plan, broker: str, works: list[str], names: Sequence[str]) -> float:
+    """About how long all of that takes on two cores that nobody else keeps busy."""
+    return steps(plan, broker, works, names) * (plan.seconds + BESIDE[broker]) / 60
 
 
 async def play(
@@ -53,35 +77,34 @@ async def play(
     command: str,
     versions: dict[str, str],
     told: Told,
-) -> list[Table]:
-    """All works on one server."""
-    found = []
+) -> AsyncIterator[Table]:
+    """All works on one server, each as soon as it is complete."""
     if server.broker != IN_PROCESS:
         told(f"{server.broker}: warming up")
         await warm_up(server, plan)
     for work in works_of(server.broker, works):
         contenders, left_out = able(server.broker, work, names)
-        measured = await rounds(server, work, contenders, plan.rounds, plan.seconds, plan.messages, told)
+        measured = await rounds(server, work, contenders, plan.rounds_of(work.name), plan.seconds, plan.messages, told)
         kept = figures(measured)
         if plan.latency and work.name == LATENCY:
             for figure in kept:
+                if not timed(figure.contender):
+                    continue
                 told(f"{server.broker} latency: {figure.contender}")
                 if figure.honest:
                     await _add_latency(server, work, figure, plan.seconds)
-                told("")
+                for _ in PACES:
+                    told("")
         under = dict(versions)
         for each in measured:
             under |= each.versions
-        found.append(
-            Table(
-                broker=server.broker,
-                work=work.name,
-                conditions=conditions(command, under),
-                figures=kept,
-                left_out=left_out,
-            )
+        yield Table(
+            broker=server.broker,
+            work=work.name,
+            conditions=conditions(command, under),
+            figures=kept,
+            left_out=left_out,
         )
-    return found
 
 
 async def warm_up(server: Server, plan: Plan) -> None:

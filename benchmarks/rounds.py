@@ -10,8 +10,8 @@ import anyio
 from pydantic import BaseModel
 
 from benchmarks.contenders import IN_PROCESS, Contender
-from benchmarks.hands import Places, places
-from benchmarks.launch import ChildFailed, child
+from benchmarks.hands import PREFIX, Places, places
+from benchmarks.launch import Child, ChildFailed, child
 from benchmarks.probe import WARM, Latency, Task
 from benchmarks.work import CUSTOMERS, Job, Outcome, Work, body, number_of
 
@@ -76,15 +76,15 @@ def count(expected: int, arrived: Iterable[Sequence[int]], keyed: bool) -> Count
     return Counted(lost, twice, disordered)
 
 
-def size(contender: Contender, work: Work, seconds: float, most: int) -> int:
-    """How many messages a contender gets, so that it takes about so many seconds."""
-    return max(min(LEAST, most), min(most, int(contender.expected(work) * seconds)))
+def size(rate: float, seconds: float, most: int) -> int:
+    """How many messages a contender of that rate gets, so that it takes about so many seconds."""
+    return max(min(LEAST, most), min(most, int(rate * seconds)))
 
 
 @asynccontextmanager
 async def stage(server: Server, targets: int) -> AsyncIterator[tuple[Places, str, list[str]]]:
     """A source and targets under names that nobody has had, removed at the end whatever comes."""
-    tag = f"bench-{uuid.uuid4().hex[:12]}"
+    tag = f"{PREFIX}{uuid.uuid4().hex[:12]}"
     source, made = f"{tag}-in", [f"{tag}-out-{number}" for number in range(targets)]
     async with places(server.broker, server.url) as there:
         try:
@@ -111,10 +111,13 @@ async def measure(
         server=server.process,
     )
     if server.broker == IN_PROCESS:
-        return await _timed(found, job, limit)
+        async with child("benchmarks.child", job.model_dump_json()) as process:
+            return await _timed(found, process, limit)
     async with stage(server, work.targets) as (there, source, targets):
-        await there.put(source, (body(number) for number in range(messages)))
-        found = await _timed(found, job.model_copy(update={"source": source, "targets": targets}), limit)
+        job = job.model_copy(update={"source": source, "targets": targets})
+        async with child("benchmarks.child", job.model_dump_json()) as process:
+            await there.put(source, (body(number) for number in range(messages)))
+            found = await _timed(found, process, limit)
         if targets:
             arrived = [[number_of(raw) for raw in await there.read(target)] for target in targets]
             counted = count(messages, arrived, work.keyed)
@@ -122,17 +125,17 @@ async def measure(
     return found
 
 
-async def _timed(found: Measurement, job: Job, limit: float) -> Measurement:
-    async with child("benchmarks.child", job.model_dump_json()) as process:
-        try:
-            outcome = Outcome.model_validate_json(await process.result(limit))
-        except ChildFailed as failure:
-            return found.model_copy(update={"failure": str(failure)})
+async def _timed(found: Measurement, process: Child, limit: float) -> Measurement:
+    await process.go()
+    try:
+        outcome = Outcome.model_validate_json(await process.result(limit))
+    except ChildFailed as failure:
+        return found.model_copy(update={"failure": str(failure)})
     return found.model_copy(
         update={
-            "rate": job.count / outcome.seconds,
-            "cpu": outcome.cpu / job.count,
-            "server_cpu": None if outcome.server_cpu is None else outcome.server_cpu / job.count,
+            "rate": found.messages / outcome.seconds,
+            "cpu": outcome.cpu / found.messages,
+            "server_cpu": None if outcome.server_cpu is None else outcome.server_cpu / found.messages,
             "memory": outcome.memory,
             "lost": outcome.lost,
             "twice": outcome.twice,
@@ -156,6 +159,7 @@ async def latency(
             child("benchmarks.child", job.model_dump_json()) as working,
             child("benchmarks.probe", task.model_dump_json()) as probing,
         ):
+            await working.go()
             try:
                 found = Latency.model_validate_json(await probing.result(limit))
                 await working.result(limit)
@@ -170,17 +174,19 @@ Told = Callable[[str], None]
 async def rounds(
     server: Server, work: Work, contenders: Sequence[Contender], turns: int, seconds: float, most: int, told: Told
 ) -> list[Measurement]:
-    """All contenders in turn, so many times. One that failed is not asked again."""
+    """All contenders in turn, so many times. One that failed is not asked again.
+
+    How many messages each gets follows from how fast it was in its round before.
+    """
     found: list[Measurement] = []
-    failed: set[str] = set()
+    rates = {contender.name: contender.expected(server.broker, work) for contender in contenders}
     for turn in range(turns):
         for contender in contenders:
-            if contender.name not in failed:
+            if rate := rates[contender.name]:
                 told(f"{server.broker} {work.name}: {contender.name}")
-                messages = size(contender, work, seconds, most)
+                messages = size(rate, seconds, most)
                 measured = await measure(server, work, contender, turn, messages, 10 * seconds + SPARE)
-                if measured.failure:
-                    failed.add(contender.name)
+                rates[contender.name] = measured.rate  # none, where it failed
                 found.append(measured)
             told("")
     return found

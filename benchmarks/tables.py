@@ -1,12 +1,13 @@
-"""Figures as tables: for the terminal, and for the page. Pure."""
+"""Figures as tables for the terminal, and the cells that the page has too. Pure."""
 
 from collections.abc import Iterable, Sequence
 
 from rich.table import Table as Drawn
 
-from benchmarks.contenders import CONTENDERS, IN_PROCESS
+from benchmarks.contenders import IN_PROCESS
 from benchmarks.figures import Change, Figure
-from benchmarks.store import Stored, Table
+from benchmarks.goals import Held
+from benchmarks.store import Table
 from benchmarks.work import WORKS
 
 TITLES = {
@@ -115,39 +116,13 @@ def compared(found: Sequence[Change]) -> Drawn:
     return shown
 
 
-def markdown(stored: Stored) -> str:
-    """All tables for the page: the ratios of each broker in one, and below it what each work cost."""
-    parts = []
-    for broker, title in TITLES.items():
-        if tables := [table for table in stored.tables if table.broker == broker]:
-            tables.sort(key=lambda table: list(WORKS).index(table.work))
-            parts += [f"### {title}", _overview(tables)]
-            parts += [_detail(table) for table in tables]
-    return "\n\n".join(parts)
-
-
-def _overview(tables: Sequence[Table]) -> str:
-    names = [name for name in CONTENDERS if any(name == each.contender for table in tables for each in table.figures)]
-    lines = [f"| × best | {' | '.join(table.work for table in tables)} |", f"|---|{'---:|' * len(tables)}"]
-    for name in names:
-        cells = [next((ratio(each) for each in table.figures if each.contender == name), "") for table in tables]
-        lines.append(f"| {name} | {' | '.join(cells)} |")
-    return "\n".join(lines)
-
-
-def _detail(table: Table) -> str:
-    under = table.conditions
-    versions = ", ".join(f"{name} {number}" for name, number in under.versions.items())
-    messages = max((each.messages for each in table.figures), default=0)
-    rounds = max((each.rounds for each in table.figures), default=0)
-    lines = [
-        f"*{table.work}*: {WORKS[table.work].says}. Up to {messages:,} messages, median of {rounds}.",
-        f"`{under.command}`, {under.date}, on {under.machine}; {versions}.",
-        "",
-        f"| {' | '.join(COLUMNS)} |",
-        f"|---|{'---:|' * (len(COLUMNS) - 2)}---|",
-    ]
-    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row(each))} |" for each in ordered(table.figures)]
-    if table.left_out:
-        lines += ["", *(f"* {line.strip()}" for line in left_out(table).splitlines())]
-    return "\n".join(lines)
+def goals(reached: Sequence[Held]) -> Drawn:
+    """What we hold ourselves to, and whether it does."""
+    shown = Drawn(title="what we hold ourselves to (docs/performance.md)")
+    for name in ("broker", "work", "", "wanted", "measured", ""):
+        shown.add_column(name, justify="right" if name in ("wanted", "measured") else "left")
+    for each in reached:
+        goal = each.goal
+        style = {False: "yellow", None: "dim"}.get(each.holds)
+        shown.add_row(goal.broker, goal.work, goal.says, goal.wanted, each.shown, each.word, style=style)
+    return shown

@@ -1,5 +1,6 @@
 """The harness on a real Redis, with a few hundred messages; and what it says to bad input."""
 
+import json
 import os
 import signal
 import subprocess
@@ -13,13 +14,15 @@ import psutil
 import pytest
 from redis.asyncio import Redis as Client
 
-from benchmarks import by_hand_redis, match
+from benchmarks import by_hand_redis, match, page, store
+from benchmarks.__main__ import Kept
 from benchmarks.contenders import CONTENDERS, IN_PROCESS, Unknown, chosen
 from benchmarks.launch import ROOT, ChildFailed, child
 from benchmarks.match import Plan
 from benchmarks.rounds import Server, latency, measure
-from benchmarks.store import Table
+from benchmarks.store import Stored, Table
 from benchmarks.work import WORKS, body, number_of, sent_at
+from tests.benchmarks.test_store import table
 from tests.servers.redis import Redis
 
 pytestmark = pytest.mark.anyio
@@ -27,7 +30,7 @@ PLAN = Plan(rounds=1, seconds=10.0, messages=300, latency=False)
 
 
 async def play(server: Server, works: list[str], names: list[str]) -> list[Table]:
-    return await match.play(PLAN, server, works, names, "test", {}, lambda text: None)
+    return [table async for table in match.play(PLAN, server, works, names, "test", {}, lambda text: None)]
 
 
 async def leftovers(url: str) -> list[bytes]:
@@ -102,7 +105,7 @@ def test_every_contender_can_do_the_bridge_or_says_why_not() -> None:
         for broker in ("redis", "nats", "rabbitmq", "kafka"):
             why = contender.cannot(broker, WORKS["bridge"])
             assert why == "" or " " in why
-            assert contender.expected(WORKS["bridge"]) > 0
+            assert contender.expected(broker, WORKS["bridge"]) > 0
 
 
 def test_the_loop_one_layer_lower_takes_part_where_it_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,6 +149,48 @@ def test_without_a_server_it_says_what_to_install(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "Redis is not installed" in errors
     assert "apt-get install redis-server" in errors
+
+
+def test_a_url_where_nothing_listens_is_refused_without_its_password() -> None:
+    process = command("--url", "redis://ann:s3cret@127.0.0.1:1/0", "--work", "bridge")
+    printed, errors = process.communicate(timeout=50)
+    said = " ".join(errors.split())
+    assert (process.returncode, printed) == (2, "")
+    assert "redis does not answer there" in said
+    assert "leave --url out" in said
+    assert "s3cret" not in said
+    assert "Traceback" not in said
+
+
+async def test_what_a_killed_run_has_left_is_named_and_takes_no_part(redis_server: Redis) -> None:
+    async with Client.from_url(redis_server.url, protocol=2) as client:
+        await client.xadd("bench-killed-in", {"body": "no order"})
+        try:
+            arguments = ["--work", "bridge", "--contender", "best", "--rounds", "1", "--messages", "100", "--json"]
+            process = command(*arguments, "--no-latency", "--url", redis_server.url)
+            printed, errors = await anyio.to_thread.run_sync(lambda: process.communicate(timeout=50))
+        finally:
+            await client.delete("bench-killed-in")
+    assert process.returncode == 0, errors
+    assert "This takes about 1 min" in errors
+    assert "may be removed: bench-killed-in" in errors
+    [figure] = json.loads(printed)["tables"][0]["figures"]
+    assert (figure["messages"], figure["lost"], figure["twice"], figure["failure"]) == (100, 0, 0, "")
+
+
+def test_what_is_complete_is_written_at_once_and_the_rest_stays(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "FIGURES", tmp_path / "figures.json")
+    monkeypatch.setattr(store, "PAGE", tmp_path / "page.md")
+    store.PAGE.write_text(f"above\n{store.BEGIN}\n{store.END}\nbelow\n")
+    kept = Kept(Stored(tables=[table("bridge", date="old"), table("consume", date="old")]))
+    assert kept.words == "nothing was written"
+    kept.add(table("consume", date="new"))
+    written = store.load(tmp_path / "figures.json")
+    assert [(each.work, each.conditions.date) for each in written.tables] == [("bridge", "old"), ("consume", "new")]
+    assert store.PAGE.read_text() == f"above\n{store.BEGIN}\n\n{page.markdown(written)}\n\n{store.END}\nbelow\n"
+    assert "what was complete is written, 1 table" in kept.words
 
 
 @pytest.fixture

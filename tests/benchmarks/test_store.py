@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import store, tables
+from benchmarks import page, store
 from benchmarks.figures import figures
 from benchmarks.probe import Latency
 from benchmarks.rounds import Measurement
@@ -85,20 +85,30 @@ def test_what_is_interrupted_while_it_is_written_stays_as_it_was(
 
 
 def test_the_page_shows_ratios_who_lost_conditions_and_who_was_left_out() -> None:
-    text = tables.markdown(Stored(tables=[table("consume"), table("bridge", rate=250)]))
-    assert "### Redis streams" in text
-    assert "| × best | bridge | consume |" in text
-    assert "| headrace | 2.50 | 1.00 |" in text
-    assert "| faststream | (9.99) | (9.99) |" in text
-    assert "4 lost" in text
-    assert "`python -m benchmarks`, 2026-01-01, on 2 × chip; Python 3.11." in text
+    text = page.markdown(Stored(tables=[table("consume"), table("bridge", rate=250)]))
+    assert text.index("### In short") < text.index("### Whether it holds") < text.index("### bridge")
+    assert text.index("### bridge") < text.index("### consume")
+    assert "| Redis streams | 250 | 2.50 | – | – | – | 0 / 0 / – |" in text
+    assert "| Redis streams | bridge | headrace / best | at least 1 | 2.50 | holds |" in text
+    assert "| headrace | **2.50** · 250 (250–250) |" in text
+    assert "| faststream | **(9.99)** · 999 (999–999); 4 lost |" in text
+    assert "`python -m benchmarks`, 2026-01-01, on 2 × chip; Python 3.11; median of 1, up to 100 messages." in text
     assert "naive (it rests)" in text
-    assert text.index("| headrace | 250") < text.index("| best | 100") < text.index("| faststream | 999")
+
+
+def test_one_table_has_a_work_with_its_brokers_side_by_side() -> None:
+    text = page.markdown(Stored(tables=[table(), table().model_copy(update={"broker": "kafka"})]))
+    assert "|  | Redis streams | Kafka |" in text
+    assert "* Redis streams, Kafka: `python -m benchmarks`, 2026-01-01" in text
+
+
+def test_of_nothing_there_is_no_table() -> None:
+    assert page.markdown(Stored()) == ""
 
 
 def test_the_stored_figures_and_the_page_say_the_same() -> None:
-    page = store.PAGE.read_text(encoding="utf-8")
-    assert store.with_tables(page, tables.markdown(store.load())) == page
+    text = store.PAGE.read_text(encoding="utf-8")
+    assert store.with_tables(text, page.markdown(store.load())) == text
 
 
 def test_conditions_name_machine_command_and_moment() -> None:
