@@ -33,12 +33,13 @@ class Grave:
 
 
 @dataclass(frozen=True, slots=True)
-class Letter:
-    """One dead letter, as it is shown. Times are ISO 8601; `body` is text where it is UTF-8."""
+class Head:
+    """What every view of a dead letter begins with. Times are ISO 8601."""
 
     grave: str
+    position: str | None
+    """Where it lies; with it, or by its id, it is asked for."""
     id: str | None
-    offset: int | str | None
     key: str | None
     reason: str
     error_type: str
@@ -47,6 +48,12 @@ class Letter:
     first_failure: str
     last_failure: str
     origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Letter(Head):
+    """One dead letter. `body` is text where it is UTF-8."""
+
     traceback: str
     headers: dict[str, str]
     body: str
@@ -200,8 +207,8 @@ def _shown(grave: Grave, message: Message) -> Letter:
     told = partial(_told, message)
     return Letter(
         grave=grave.endpoint.name,
+        position=None if message.offset is None else str(message.offset),
         id=message.id,
-        offset=message.offset,
         key=None if message.key is None else _text(message.key),
         reason=told("reason"),
         error_type=told("error-type"),

@@ -54,7 +54,7 @@ def list_(
     found = (
         listed(target, token, source, limit)
         if is_engine(target)
-        else [_shown(letter) for letter in _read(target, source, limit, app_dir)]
+        else [asdict(letter) for letter in _read(target, source, limit, app_dir)]
     )
     if json_:
         print(json.dumps(found, indent=2, ensure_ascii=False))
@@ -88,7 +88,7 @@ def show(
     if is_engine(target):
         found = [whole(target, token, position, source, limit)]
     else:
-        there = [_shown(letter) for letter in _read(target, source, limit, app_dir)]
+        there = [asdict(letter) for letter in _read(target, source, limit, app_dir)]
         found = [each for each in there if position in (each["position"], each["id"])]
     if not found:
         raise CommandError(f"{position}: no dead letter has that position or id", "see `headrace dead list`")
@@ -125,13 +125,6 @@ def redrive_(
             for why in each.why:
                 print(f"  {_plain(why)}")
     return Code.FAILED if any(each.refused for each in results.values()) else Code.DONE
-
-
-def _shown(letter: Letter) -> dict[str, Any]:
-    """A letter as the API has it too: with its position as text."""
-    told = asdict(letter)
-    position = told.pop("offset")
-    return {"grave": told.pop("grave"), "position": None if position is None else str(position), **told}
 
 
 def _graves(target: str, source: str | None, app_dir: Path) -> list[Grave]:

@@ -1,6 +1,7 @@
 """Dead letters over HTTP: listed, shown whole, and put back. All of it needs the token: they are users' data."""
 
 from collections.abc import Callable
+from dataclasses import fields
 from fnmatch import fnmatchcase
 from http import HTTPStatus
 from typing import Any
@@ -9,7 +10,7 @@ from anyio import Lock, fail_after
 
 from actors import DEAD_LETTER_PREFIX, BrokerError, Message
 from engine.control import UnknownStage
-from engine.deadletters import Grave, Letter, graves, letters, redrive
+from engine.deadletters import Grave, Head, Letter, graves, letters, redrive
 from engine.engine import Engine
 from engine.http.models import DeadLetters, GraveView, LetterBrief, LetterWhole, Redrive, RedriveResult
 from engine.http.operations import Asked, Operation, Query
@@ -88,7 +89,7 @@ class Dead:
         meant = self._meant(asked.query.get("topology"), asked.query.get("source"))
         position = asked.query["position"]
         for letter in await self._letters([grave for _, grave in meant], asked.query.get("limit", 1000)):
-            if position in (str(letter.offset), letter.id):
+            if position in (letter.position, letter.id):
                 return _whole(letter)
         raise Problem(HTTPStatus.NOT_FOUND, "no dead letter there has that position or id; list them anew")
 
@@ -141,26 +142,15 @@ def _matching(glob: str | None) -> Callable[[Message], bool]:
 
 
 def _brief(letter: Letter) -> LetterBrief:
-    return LetterBrief(**_common(letter), preview=letter.body[:PREVIEW])
+    return LetterBrief(**_head(letter), size=len(letter.body), preview=letter.body[:PREVIEW])
 
 
 def _whole(letter: Letter) -> LetterWhole:
-    body, cut = letter.body[:WHOLE], len(letter.body) > WHOLE
-    return LetterWhole(**_common(letter), traceback=letter.traceback, headers=letter.headers, body=body, cut=cut)
-
-
-def _common(letter: Letter) -> dict[str, Any]:
-    names = (
-        "grave",
-        "id",
-        "key",
-        "reason",
-        "error_type",
-        "stage",
-        "attempts",
-        "first_failure",
-        "last_failure",
-        "origin",
+    size, body = len(letter.body), letter.body[:WHOLE]
+    return LetterWhole(
+        **_head(letter), size=size, traceback=letter.traceback, headers=letter.headers, body=body, cut=size > WHOLE
     )
-    position = None if letter.offset is None else str(letter.offset)
-    return {name: getattr(letter, name) for name in names} | {"position": position, "size": len(letter.body)}
+
+
+def _head(letter: Letter) -> dict[str, Any]:
+    return {each.name: getattr(letter, each.name) for each in fields(Head)}

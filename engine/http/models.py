@@ -15,6 +15,7 @@ from pydantic import (
 
 from actors import State, redact
 from engine.control import MOST_WORKERS
+from engine.deadletters import Head
 from engine.health.health import StageHealth
 from engine.health.status import StageStatus
 
@@ -151,40 +152,17 @@ class GraveView:
 
 
 @dataclass(frozen=True, slots=True)
-class LetterBrief:
-    """A dead letter in a list. Times are ISO 8601; `size` and `preview` are in characters of the body."""
+class LetterBrief(Head):
+    """A dead letter in a list. `size` and `preview` are in characters of the body."""
 
-    grave: str
-    position: str | None
-    """Where it lies; with it, or by its id, it is asked for."""
-    id: str | None
-    key: str | None
-    reason: str
-    error_type: str
-    stage: str
-    attempts: int
-    first_failure: str
-    last_failure: str
-    origin: str
     size: int
     preview: str
 
 
 @dataclass(frozen=True, slots=True)
-class LetterWhole:
+class LetterWhole(Head):
     """A dead letter with all that it has. `cut`: its body is longer than what is shown."""
 
-    grave: str
-    position: str | None
-    id: str | None
-    key: str | None
-    reason: str
-    error_type: str
-    stage: str
-    attempts: int
-    first_failure: str
-    last_failure: str
-    origin: str
     size: int
     traceback: str
     headers: dict[str, str]
