@@ -193,9 +193,9 @@ def test_every_variable_that_is_looked_over_takes_its_usual_value() -> None:
 def test_a_missing_exporter_is_told_with_what_to_install(tmp_path: Path) -> None:
     hidden = """
 import importlib.metadata
-import engine.telemetry.setup as setup
+import engine.telemetry.exporters as exporters
 
-setup.entry_points = lambda **wanted: []  # as where headrace[otlp] is not installed
+exporters.entry_points = lambda **wanted: []  # as where headrace[otlp] is not installed
 """
     _, lines = run(tmp_path, hidden + ONE, OTEL_TRACES_EXPORTER="otlp")
     assert any("pip install 'headrace[otlp]'" in line for line in warnings(lines))
