@@ -11,7 +11,7 @@ from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.redis.channel import ChannelSource
 from engine.redis.connection import pack
 from engine.redis.described import describe
-from engine.redis.fields import fields_of, value_of
+from engine.redis.fields import adding
 from engine.redis.group import Start
 from engine.redis.inbox import InboxSource
 from engine.redis.list import ListSource, Side
@@ -19,6 +19,7 @@ from engine.redis.options import Target
 from engine.redis.seen import RedisSeen
 from engine.redis.sink import RedisSink
 from engine.redis.stream import StreamSource
+from engine.redis.values import value_of
 
 STREAM = Capabilities(groups=True, persistent=True, replies=True)
 """What a stream can do."""
@@ -148,11 +149,7 @@ class RedisStream(_Endpoint):
         """A new sink for this and any other stream."""
         trim: tuple[str | int, ...] = () if self.maxlen is None else ("MAXLEN", "~", self.maxlen)
         trim = trim if self.make else ("NOMKSTREAM", *trim)
-
-        def encode(message: Message) -> bytes:
-            return pack(("XADD", message.destination, *trim, "*", *fields_of(message)))
-
-        return RedisSink(self.broker.target, self.name, encode, "stream")
+        return RedisSink(self.broker.target, self.name, adding(trim), "stream")
 
     def as_it_is(self) -> "RedisStream":
         """The same stream, which publishing does not make."""

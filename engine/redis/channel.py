@@ -10,9 +10,9 @@ from redis.asyncio import Connection
 from actors import BrokerUnavailable, Message
 from engine.redis.connection import connect, farewell
 from engine.redis.errors import LOST, trouble
-from engine.redis.fields import element
 from engine.redis.options import Target
 from engine.redis.reading import Reading
+from engine.redis.values import element
 from engine.redis.wire import Servers, Wire
 
 BEAT = 10.0

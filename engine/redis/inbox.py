@@ -4,9 +4,9 @@ from collections import deque
 from collections.abc import Sequence
 
 from actors import BrokerUnavailable, Message
-from engine.redis.fields import element
 from engine.redis.options import Target
 from engine.redis.reading import Reading
+from engine.redis.values import element
 from engine.redis.wire import Servers, Wire
 
 BLOCK = 5.0

@@ -13,10 +13,10 @@ from redis.exceptions import ResponseError
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.redis.connection import Command
 from engine.redis.errors import answer
-from engine.redis.fields import again, attempt_of, element
 from engine.redis.options import Target
 from engine.redis.reading import Reading
 from engine.redis.slots import Slot
+from engine.redis.values import again, attempt_of, element
 from engine.redis.wire import Servers, Wire
 
 Side = Literal["left", "right"]

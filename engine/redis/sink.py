@@ -16,6 +16,8 @@ Part = tuple[int, Message, bytes]
 """A message's index in its run, itself, and the packed commands."""
 AT_ONCE = 256 * 1024
 """Bytes that are sent before their answers are read."""
+_PLAIN = frozenset((bytes, int))
+"""What the server answers that has nothing against a command."""
 
 
 class RedisSink:
@@ -105,6 +107,9 @@ class RedisSink:
         try:
             await wire.send(b"".join([packed for _, _, packed in chunk]), len(chunk) * every, replies)
         finally:
+            if len(replies) == len(chunk) and _PLAIN.issuperset(map(type, replies)):
+                sent += [message for _, message, _ in chunk]
+                replies = []
             for (index, message, _), reply in zip(chunk, replies[::every], strict=False):
                 if reply is None:  # of XADD with NOMKSTREAM
                     refused[index] = ResponseError("NOSTREAM there is none of that name any more")

@@ -257,7 +257,11 @@ class StreamSource:
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Acknowledge `done` in one command, and hand `returned` out again; what is not held is forgotten silently."""
         held, me = self._held, self._me
-        acked = [entry for message in done if held.get(entry := _entry(message)) is message]
+        acked = [
+            message.origin.entry
+            for message in done
+            if type(message.origin) is Entry and held.get(message.origin.entry) is message
+        ]
         back = {entry: self._again(message) for message in returned if held.get(entry := _entry(message)) is message}
         commands = me.acknowledge(acked) + me.count({entry: again.attempt for entry, again in back.items()})
         if commands:

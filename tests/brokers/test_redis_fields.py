@@ -8,7 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import Message, Origin
-from engine.redis.fields import MARK, again, attempt_of, element, entry_message, fields_of, value_of
+from engine.redis.connection import pack
+from engine.redis.fields import adding, entry_message, fields_of
+from engine.redis.values import MARK, again, attempt_of, element, value_of
 
 texts = st.text(st.characters(codec="utf-8"))
 not_text = st.binary().filter(lambda value: not _is_text(value))
@@ -52,6 +54,28 @@ def test_an_entry_carries_all_of_a_message(message: Message) -> None:
     given = "5-1" if message.id is None else message.id
     assert carried(got) == (*carried(message)[:4], given, message.correlation_id)
     assert got.attempt == 3
+
+
+@given(messages, texts, st.sampled_from([(), ("MAXLEN", "~", 10), ("NOMKSTREAM",)]))
+def test_a_message_is_added_with_all_its_fields(message: Message, name: str, trim: tuple[str | int, ...]) -> None:
+    add = adding(trim)
+    for destination in (name, "another", name):
+        message.destination = destination
+        assert add(message) == pack(("XADD", destination, *trim, "*", *fields_of(message)))
+
+
+def test_what_was_read_from_a_stream_is_added_without_its_number_and_with_an_id_that_it_was_given() -> None:
+    bare = entry_message("orders", b"5-1", [b"body", b"x"])
+    named = entry_message("orders", b"5-1", [b"body", b"x", b"id", b"7"])
+    expected: list[tuple[Message, tuple[str | bytes, ...]]] = [
+        (bare, ("body", b"x")),
+        (named, ("body", b"x", "id", "7")),
+    ]
+    for message, fields in expected:
+        made = Message(raw=b"x", origin=message.origin)
+        made.destination = "out"
+        assert adding()(made) == pack(("XADD", "out", "*", *fields))
+    assert (bare.id, named.id) == ("5-1", "7")
 
 
 @given(messages, st.integers(1, 5))
