@@ -8,7 +8,7 @@ from typing import Any
 
 from anyio import create_task_group
 
-from actors import Broker, BrokerError, BrokerUnavailable
+from actors import Broker, BrokerError, BrokerUnavailable, Remembers
 from engine.assembly.bounds import bound_of
 from engine.brokers.findings import Edge, Found, Verdict
 from topologies import Graph
@@ -24,7 +24,7 @@ class Preflight:
     """What was found: a verdict for each edge, by topology, and the servers that could not be asked."""
 
     verdicts: tuple[tuple[Verdict, ...], ...]
-    failures: tuple[tuple[Broker, BrokerError], ...]
+    failures: tuple[tuple[object, BrokerError], ...]
 
     @property
     def kept(self) -> bool:
@@ -59,7 +59,7 @@ async def preflight(graphs: Sequence[Graph], timeout: float) -> Preflight:
     for edge in (edge for each in edges for edge in each):
         by_broker.setdefault(id(edge.endpoint.broker), []).append(edge)
     verdicts: dict[int, Verdict] = {}
-    failures: list[tuple[Broker, BrokerError]] = []
+    failures: list[tuple[object, BrokerError]] = []
 
     async def look(mine: Sequence[Edge]) -> None:
         broker = mine[0].endpoint.broker
@@ -70,10 +70,43 @@ async def preflight(graphs: Sequence[Graph], timeout: float) -> Preflight:
             found = [Verdict(edge, problem=str(error)) for edge in mine]
         verdicts.update(zip(map(id, mine), found, strict=True))
 
+    async def remember(store: Remembers, stage: str, name: str) -> None:
+        try:
+            await _remembers(store, name, timeout)
+        except BrokerError as error:
+            failures.append((store, type(error)(f"deduplicate= of {stage}: {error}")))
+
     async with create_task_group() as tasks:
         for mine in by_broker.values():
             tasks.start_soon(look, mine)
+        for graph in graphs:
+            for stage, store in _stores(graph):
+                tasks.start_soon(remember, store, stage, f"{graph.name}.{stage}")
     return Preflight(tuple(tuple(verdicts[id(edge)] for edge in each) for each in edges), tuple(failures))
+
+
+def _stores(graph: Graph) -> Iterator[tuple[str, Remembers]]:
+    """The stages that leave duplicates out by what is written down elsewhere, and where."""
+    for stage in graph.stages:
+        given = stage.settings.deduplicate
+        if given is not None and given.store is not None:
+            yield stage.name, given.store
+
+
+async def _remembers(store: Remembers, name: str, timeout: float) -> None:
+    """Ask a store as the engine would that opens it: it looks something up, and writes nothing."""
+    seen = store.seen(name, 1.0, 1)
+    try:
+        async with asyncio.timeout(timeout):
+            await seen.open()
+    except TimeoutError:
+        raise BrokerUnavailable(f"{store!r}: no answer within {timeout:g} s") from None
+    except BrokerError:
+        raise
+    except Exception as error:  # a store of somebody else's hides no other
+        raise BrokerError(f"{store!r} cannot be asked: {error!r}") from error
+    finally:
+        await seen.close()
 
 
 async def _inspected(broker: Broker, edges: Sequence[Edge], timeout: float) -> list[Verdict]:

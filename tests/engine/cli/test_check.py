@@ -140,6 +140,29 @@ def test_a_server_out_of_reach_is_named_by_69_and_the_others_are_still_shown(
     assert "s3cret" not in json.dumps(found)
 
 
+REMEMBERS = """
+    from headrace import Deduplicate, Memory, Redis, Topology
+
+    topology = Topology("once")
+
+
+    @topology.subscriber(Memory().topic("orders"), deduplicate=Deduplicate(store=Redis("{url}")))
+    async def check(order: dict) -> None: ...
+    """
+
+
+def test_the_store_that_duplicates_are_known_by_is_asked_too(headrace: Command, write: Write, losing: Redis) -> None:
+    port = free_port()
+    write("once.py", REMEMBERS.format(url=losing.url))
+    write("lost.py", REMEMBERS.format(url=f"redis://me:s3cret@127.0.0.1:{port}/0").replace('"once"', '"lost"'))
+    assert headrace("check", "once", "--connect").code == Code.DONE
+    result = headrace("check", "lost", "--connect")
+    assert_refused(result, Code.UNAVAILABLE, f"127.0.0.1:{port}", "deduplicate", "check")
+    assert "s3cret" not in result.out + result.err
+    found = json.loads(headrace("check", "lost", "--connect", "--json").out)
+    assert (found["ok"], [each["server"] for each in found["failures"]]) == (False, [f"Redis('127.0.0.1:{port}')"])
+
+
 def test_a_server_that_hangs_is_given_up_in_time(headrace: Command, write: Write, nats_server: Nats) -> None:
     text = WEAK.replace("Redis", "Nats").replace(", maxlen=1000", "")
     write("hung.py", text.format(url=nats_server.url))
