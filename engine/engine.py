@@ -20,7 +20,7 @@ from actors import (
     TopologyError,
     Unfinished,
 )
-from engine import control
+from engine import control, given
 from engine.assembly.assembly import Assembly
 from engine.assembly.connect import ByBroker, Connect
 from engine.assembly.running import Running
@@ -46,7 +46,7 @@ logger = getLogger("headrace")
 class Engine:
     """Runs topologies: every stage a pool of supervised actors behind a bounded mailbox.
 
-    Raises `TopologyError` where two of them have one name.
+    Raises `TopologyError` where two of them have one name, `TypeError` and `ValueError` for arguments that cannot be.
     What it does is traced by `tracer_provider`, or else by OpenTelemetry's global one, where one is configured by then.
 
     Stages start downstream first. Draining goes the other way: fetching stops, what is there flows out, receipts
@@ -63,18 +63,21 @@ class Engine:
         meter_provider: "MeterProvider | None" = None,
         tracer_provider: "TracerProvider | None" = None,
     ) -> None:
-        self.graphs = tuple(each.graph() if isinstance(each, Topology) else each for each in topologies)
+        given.offers("connect", connect, ("source", "sink", "seen"), "what makes sources and sinks, as a Harness does")
+        given.offers("meter_provider", meter_provider, ("get_meter",), "a MeterProvider of OpenTelemetry")
+        given.offers("tracer_provider", tracer_provider, ("get_tracer",), "a TracerProvider of OpenTelemetry")
+        self.graphs = tuple(map(given.graph_of, topologies))
         _told_apart(self.graphs)
-        self.clock = clock or Clock()
+        self.clock = given.clock_of(clock)
         self.connect: Connect = connect or ByBroker()
         self.contexts: list[dict[str, Any]] = [{} for _ in self.graphs]
         self._tracer_provider = tracer_provider
         self.assemblies: list[Assembly] = []
         self.started = Event()
         self.ended = Event()
-        self._drain = Drain(drain, self.clock, self.started)
+        self._drain = Drain(given.seconds("drain", drain, zero=True), self.clock, self.started)
         self._beside: AbstractAsyncContextManager[None] | None = None
-        self._watch = Watch(stalled_after)
+        self._watch = Watch(given.seconds("stalled_after", stalled_after))
         self._heartbeat = Heartbeat()
         self._meter_provider = meter_provider
         self._fallen: str | None = None
