@@ -19,6 +19,9 @@ from engine.telemetry.logs import LogFormat, LogLevel
 
 PREFIX = "HEADRACE_"
 FILE = "headrace.toml"
+_LABEL = r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)"
+HOST = re.compile(rf"{_LABEL}(\.{_LABEL})*\.?|\[?[0-9a-fA-F:]*:[0-9a-fA-F:.]*\]?")
+"""A name that a request may be addressed to, without scheme and port; digits and their dots and colons are one too."""
 SENDABLE = re.compile(r"[\x21-\x7e]{8,}")
 """A token that can be told in a header, and not be guessed in an afternoon."""
 SENDABLE_IS = "expected at least 8 characters of ASCII, none of them a blank"
@@ -67,6 +70,14 @@ class Settings(BaseSettings):
         if token is not None and not SENDABLE.fullmatch(token.get_secret_value()):
             raise ValueError(SENDABLE_IS)
         return token
+
+    @field_validator("http_hosts")
+    @classmethod
+    def _names(cls, hosts: str) -> str:
+        for name in filter(None, map(str.strip, hosts.split(","))):
+            if not HOST.fullmatch(name):
+                raise ValueError(f"{name!r:.60} is no name of a host; expected stream.example,other.example")
+        return hosts
 
     @classmethod
     def settings_customise_sources(

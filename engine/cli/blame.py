@@ -1,17 +1,11 @@
 """Why a module of the user's does not import, told by the line or folder of theirs that is to blame."""
 
-import os
 import sys
-import sysconfig
-import traceback
 from pathlib import Path
 from types import ModuleType
 
 from engine.cli.exits import CommandError
-
-OURS = ("actors", "topologies", "engine", "headrace")
-_ROOT = Path(__file__).resolve().parents[2]
-_FOREIGN = tuple(str(Path(sysconfig.get_path(name)).resolve()) for name in ("stdlib", "purelib", "platlib"))
+from engine.cli.frames import OURS, ROOT, place_of, shown
 
 
 def failed(error: BaseException, name: str, folder: Path) -> CommandError:
@@ -20,7 +14,7 @@ def failed(error: BaseException, name: str, folder: Path) -> CommandError:
         top = error.name.partition(".")[0]
         if top in OURS and _theirs(top, folder) is not None:
             return in_the_way(top, folder)
-    place, what = _place(error) or name, " ".join(str(error).split())
+    place, what = place_of(error) or name, " ".join(str(error).split())
     if isinstance(error, SyntaxError):
         what = error.msg
         place = f"{shown(Path(error.filename))}:{error.lineno}" if error.filename else place
@@ -29,16 +23,6 @@ def failed(error: BaseException, name: str, folder: Path) -> CommandError:
     return CommandError(
         f"{place}: {type(error).__name__}: {what:.300}", f"{name} cannot be imported until that is mended"
     )
-
-
-def _place(error: BaseException) -> str | None:
-    """`file:line` of the last line that is neither ours, nor Python's, nor of an installed package."""
-    for frame in reversed(traceback.extract_tb(error.__traceback__)):
-        path = Path(frame.filename).resolve()
-        ours = any(path.is_relative_to(_ROOT / package) for package in OURS)
-        if path.is_file() and not ours and not str(path).startswith(_FOREIGN):
-            return f"{shown(path)}:{frame.lineno}"
-    return None
 
 
 def in_the_way(name: str, folder: Path) -> CommandError:
@@ -59,7 +43,7 @@ def _theirs(name: str, folder: Path) -> Path | None:
     for place in (folder, *map(Path, sys.path)):
         for path in (place / name, place / f"{name}.py"):
             path = path.resolve()
-            if path.exists() and path.parent != _ROOT:
+            if path.exists() and path.parent != ROOT:
                 return path
     return None
 
@@ -73,10 +57,3 @@ def check_not_another(module: ModuleType, name: str, folder: Path) -> None:
         return
     remedy = f"rename yours, or name it by its path: {shown(mine)}" if mine.is_file() else "rename yours"
     raise CommandError(f"{shown(mine)} is hidden by another module of that name: {found}", remedy)
-
-
-def shown(path: Path) -> str:
-    """The path as seen from where the command was given; a folder's ends with a slash."""
-    path, here = path.absolute(), Path.cwd()
-    text = str(path.relative_to(here)) if path.is_relative_to(here) and path != here else str(path)
-    return f"{text}{os.sep}" if path.is_dir() else text

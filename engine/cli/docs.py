@@ -40,7 +40,7 @@ def docs(
     app_dir: AppDir = Path(),
 ) -> None:
     """Document topologies as AsyncAPI: servers, channels, operations, messages and their schemas; nothing secret."""
-    chosen = format or (_SUFFIXES.get(output.suffix.lower(), "json") if output is not None else "json")
+    chosen = format or _by_name(output)
     document = asyncapi(load_graphs(targets, app_dir), title=title, version=version)
     text = render(document, chosen)
     if output is None:
@@ -50,3 +50,12 @@ def docs(
         output.write_text(text, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{output}: cannot be written: {error.strerror}", code=Code.FAILED) from error
+
+
+def _by_name(output: Path | None) -> DocumentFormat:
+    """The form that a file's name tells. Raises `CommandError` where it tells none that there is."""
+    if output is None:
+        return "json"
+    if (told := _SUFFIXES.get(output.suffix.lower())) is None:
+        raise CommandError(f"{output}: its name tells no form", "end it in .json, .yaml or .html, or say --format")
+    return told

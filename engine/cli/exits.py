@@ -1,12 +1,15 @@
 """How the command ends: its exit codes, and what it says on stderr when it fails."""
 
+import asyncio
 import logging
 import sys
 from enum import IntEnum
+from typing import Any
 
 import typer
 
 from actors import BrokerUnavailable, HeadraceError, IntensityExceeded, TopologyError, redact
+from engine.cli.frames import from_theirs_on, place_of
 from engine.settings import SettingsError
 
 
@@ -39,7 +42,8 @@ class CommandError(HeadraceError):
 def report(error: BaseException) -> int:
     """Say on stderr what went wrong, and return the exit code for it.
 
-    What the user can mend takes a line or two; anything else is logged with its traceback.
+    What the user can mend takes a line or two; anything else is logged with its place and its traceback, from where the
+    user's own code begins.
     """
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         error = error.exceptions[0]
@@ -52,7 +56,9 @@ def report(error: BaseException) -> int:
         return Code.USAGE
     code = code_of(error)
     if code is None:
-        logging.getLogger("headrace").critical("failed: %s", type(error).__name__, exc_info=error)
+        where, seen = place_of(error), error.with_traceback(from_theirs_on(error))
+        what = redact(" ".join(f"{type(error).__name__}: {error}".split()))[:300]
+        logging.getLogger("headrace").critical("failed: %s%s", what, f" ({where})" if where else "", exc_info=seen)
         return Code.FAILED
     complain(str(error))
     return code
@@ -74,6 +80,27 @@ def code_of(error: BaseException) -> Code | None:
         case HeadraceError():
             return Code.FAILED
     return None
+
+
+def tell_of_interrupts(loop: asyncio.AbstractEventLoop) -> None:
+    """Have a `KeyboardInterrupt` that something raised in the loop told once, by its place.
+
+    It ends the loop at once; asyncio would tell of every task that it came through.
+    """
+    told = False
+
+    def handle(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
+        nonlocal told
+        error = context.get("exception")
+        while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
+            error = error.exceptions[0]
+        if not isinstance(error, KeyboardInterrupt):
+            loop.default_exception_handler(context)
+        elif not told:
+            told = True
+            logging.getLogger("headrace").critical("ended by a KeyboardInterrupt at %s", place_of(error) or "no line")
+
+    loop.set_exception_handler(handle)
 
 
 def complain(text: str) -> None:

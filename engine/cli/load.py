@@ -9,8 +9,9 @@ from pathlib import Path
 from types import ModuleType
 
 from actors import HeadraceError
-from engine.cli.blame import OURS, check_not_another, failed, in_the_way, shown
+from engine.cli.blame import check_not_another, failed, in_the_way
 from engine.cli.exits import CommandError
+from engine.cli.frames import OURS, shown
 from topologies import Graph, Topology
 
 

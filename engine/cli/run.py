@@ -1,5 +1,6 @@
 """`headrace run`: run topologies until they are told to stop, or until nothing is left."""
 
+import asyncio
 import logging
 from contextlib import AbstractAsyncContextManager, nullcontext
 from functools import partial
@@ -11,7 +12,7 @@ import typer
 
 from actors import BrokerError, SupervisionError
 from engine.cli import eventloop
-from engine.cli.exits import Code, code_of
+from engine.cli.exits import Code, code_of, tell_of_interrupts
 from engine.cli.load import load_graphs
 from engine.cli.options import AppDir, Config, Format, Level, Targets
 from engine.cli.reload import supervise
@@ -127,6 +128,7 @@ async def _until_drained(
         found = {"topology": graph.name, "stages": len(graph.stages), "sources": sources, "loop": loop}
         logger.info("starting", extra=found)
     code = Code.DONE
+    tell_of_interrupts(asyncio.get_running_loop())
     with on_signals(partial(_drain, engine), engine.patience + LAST, partial(_left, engine)):
         async with site, anyio.create_task_group() as tasks:
             if in_foreground():

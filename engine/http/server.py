@@ -18,6 +18,7 @@ from hypercorn.config import Config
 from starlette.types import ASGIApp
 
 from actors import HeadraceError
+from engine.settings import SettingsError
 
 logger = getLogger("headrace.http")
 CONNECTIONS = 256
@@ -35,6 +36,10 @@ GRACE = 2.0
 
 class AddressError(HeadraceError):
     """An address that cannot be listened on: says which, why, and what to do."""
+
+
+class NoAddress(AddressError, SettingsError):
+    """What was written is no address at all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,14 +64,14 @@ class Address:
 
 
 def address_of(text: str) -> Address:
-    """Read `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`. Raises `AddressError`."""
+    """Read `127.0.0.1:8080`, `[::1]:8080` or `localhost:8080`. Raises `NoAddress`."""
     host, colon, port = text.strip().rpartition(":")
     if host.startswith("[") and host.endswith("]"):
         host = host[1:-1]
     elif ":" in host:
         colon = ""
     if not colon or not host or not port.isascii() or not port.isdigit() or int(port) > 65_535:
-        raise AddressError(f"{text!r:.80} is no address to listen on; write 127.0.0.1:8080, or [::1]:8080")
+        raise NoAddress(f"{text!r:.80} is no address to listen on; write 127.0.0.1:8080, or [::1]:8080")
     return Address(host, int(port))
 
 

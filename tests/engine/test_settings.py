@@ -119,6 +119,20 @@ def test_a_bad_value_is_told_by_where_it_was_given(
         read(tmp_path, **given_)
 
 
+@pytest.mark.parametrize(
+    "hosts", ["http://stream.example", "stream.example:80", "a b", "*.example", "-a", "größe", "a,,/"]
+)
+def test_what_is_no_name_of_a_host_is_refused(tmp_path: Path, hosts: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADRACE_HTTP_HOSTS", hosts)
+    with pytest.raises(SettingsError, match=r"HEADRACE_HTTP_HOSTS .* is no name of a host"):
+        read(tmp_path)
+
+
+@pytest.mark.parametrize("hosts", ["", "stream.example, other.example.,", "a_b", "10.0.0.1", "[::1],::1", "localhost"])
+def test_names_of_hosts_are_taken(tmp_path: Path, hosts: str) -> None:
+    assert read(tmp_path, http_hosts=hosts).http_hosts == hosts
+
+
 @pytest.mark.parametrize("token", ["short", "with a blank", "größe-und-mehr", " " * 9])
 def test_a_token_that_no_header_could_carry_is_refused_and_not_repeated(tmp_path: Path, token: str) -> None:
     with pytest.raises(SettingsError) as wrong:

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import pytest
 import yaml
 
 from tests.engine.cli.conftest import ORDERS, Command, Write, assert_refused
@@ -42,6 +43,16 @@ def test_docs_writes_a_file_in_the_form_of_its_name(headrace: Command, write: Wr
         assert (tmp_path / name).read_text().startswith(begins)
     assert headrace("docs", "orders", "-o", "d.html", "--format", "yaml").code == 0
     assert (tmp_path / "d.html").read_text().startswith("asyncapi: 3.1.0")
+
+
+@pytest.mark.parametrize("name", ["d.pdf", "docs"])
+def test_docs_refuses_a_name_that_tells_no_form_unless_one_is_said(
+    headrace: Command, write: Write, tmp_path: Path, name: str
+) -> None:
+    write("orders.py", ORDERS)
+    assert_refused(headrace("docs", "orders", "-o", name), 2, name, ".json, .yaml or .html", "--format")
+    assert not (tmp_path / name).exists()
+    assert headrace("docs", "orders", "-o", name, "--format", "json").code == 0
 
 
 def test_docs_of_several_topologies_are_one_document(headrace: Command, write: Write) -> None:

@@ -215,13 +215,44 @@ def test_a_supervisor_that_gives_up_ends_the_process_with_70(process: Command, w
     assert [line["message"].split(":")[0] for line in critical] == ["work"]
 
 
-def test_a_lifespan_that_fails_is_logged_with_its_traceback(process: Command, write: Write) -> None:
+def test_a_lifespan_that_fails_is_logged_by_its_place_and_by_the_users_own_lines(
+    process: Command, write: Write
+) -> None:
     write("broken.py", BROKEN)
     result = process("run", "broken")
     assert result.code == 1
     logged = json.loads(result.err.splitlines()[-1])
-    assert (logged["level"], logged["message"]) == ("critical", "failed: OSError")
-    assert "no database" in logged["exception"]
+    assert (logged["level"], logged["message"]) == ("critical", "failed: OSError: no database (broken.py:12)")
+    assert logged["exception"].count("  File ") == 1
+
+
+INTERRUPTING = """
+    from headrace import Memory, Topology
+
+    memory, topology = Memory(), Topology("interrupting")
+
+
+    @topology.subscriber(memory.topic("in"))
+    async def work(body: dict) -> None:
+        raise KeyboardInterrupt
+
+
+    @topology.lifespan
+    async def fill(context):
+        async with memory:
+            await memory.topic("in").publish({})
+            yield
+    """
+
+
+def test_an_interrupt_that_a_handler_raises_ends_the_process_and_is_told_once(process: Command, write: Write) -> None:
+    write("interrupting.py", INTERRUPTING)
+    result = process("run", "interrupting")
+    assert result.code == 130
+    logged = [json.loads(line) for line in result.err.splitlines()]
+    assert [line["message"] for line in logged if line["level"] in ("error", "critical")] == [
+        "ended by a KeyboardInterrupt at interrupting.py:8"
+    ]
 
 
 def test_context_that_no_lifespan_sets_is_a_bad_topology(process: Command, write: Write) -> None:

@@ -78,22 +78,23 @@ def test_a_drain_over_http_ends_the_process_and_a_listener_does_not_hold_it_up(s
 
 
 @pytest.mark.parametrize(
-    ("address", "words"),
+    ("address", "code", "words"),
     [
-        ("8080", ["'8080' is no address", "127.0.0.1:8080"]),
-        ("nowhere.invalid:80", ["nowhere.invalid is not known here"]),
-        ("127.0.0.1:99999", ["is no address"]),
+        ("8080", 2, ["'8080' is no address", "127.0.0.1:8080"]),
+        ("nowhere.invalid:80", 1, ["nowhere.invalid is not known here"]),
+        ("127.0.0.1:99999", 2, ["is no address"]),
     ],
 )
 def test_what_cannot_be_listened_on_is_told_before_the_engine_starts(
     process: Command,
     write: Write,
     address: str,
+    code: int,
     words: list[str],
 ) -> None:
     write("slow.py", SLOW)
     result = process("run", "slow.py", "--http", address)
-    assert_refused(result, 1, *words)
+    assert_refused(result, code, *words)
     assert "starting" not in result.err
 
 
