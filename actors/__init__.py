@@ -7,6 +7,7 @@ from actors.actor import Actor, Life, State
 from actors.backoff import Link
 from actors.batch import Batch, BatchWorker
 from actors.bound import Bound, Emit, Invoke
+from actors.child import Child
 from actors.clock import Clock, Timer, VirtualClock
 from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter, text, traced
 from actors.deduplicate import Deduplicate
@@ -61,7 +62,7 @@ from actors.sizing import Sizer, Sizing
 from actors.statistics import Counts, Latency, Observer
 from actors.step import not_ours
 from actors.subscriber import to_all
-from actors.supervisor import Child, Supervisor
+from actors.supervisor import Supervisor
 from actors.worker import RUN, Worker
 
 __all__ = [

@@ -7,11 +7,12 @@ from typing import Any, Protocol
 from anyio import Lock, move_on_after
 
 from actors.actor import State
+from actors.child import Child, Started
 from actors.clock import Clock
 from actors.lanes import Lanes
 from actors.mailbox import AnyMailbox
 from actors.restarts import Supervision
-from actors.supervisor import Child, Started, Supervisor
+from actors.supervisor import Supervisor
 from actors.worker import Worker
 
 

@@ -3,47 +3,19 @@
 What it decides is in `restarts.py`; this is the acting.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
 from logging import Logger, LoggerAdapter
 from random import random
 from typing import Any
 
-from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class, move_on_after
+from anyio import CancelScope, Event, create_task_group, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 
-from actors.actor import Life, State
+from actors.actor import State
+from actors.child import RESTING, Child, Started
 from actors.clock import Clock
 from actors.errors import IntensityExceeded, SupervisionError
 from actors.restarts import Restarts, Supervision, affected
-from actors.step import not_ours
-
-Started = Callable[[], object]
-RESTING = frozenset({State.DONE, State.STOPPED})
-
-
-@dataclass(slots=True, eq=False)
-class Child:
-    """One child of a supervisor: `run(started)` is its whole life; it calls `started` once it is ready.
-
-    Returning means that its work is done; raising is a crash. `stop_within` seconds after it was asked to stop,
-    by `stop` where there is one and by cancelling where not, it is cancelled. A child that has children of its own
-    has a `cut`, too: it cancels all of them, at once and without waiting.
-    """
-
-    name: str
-    run: Callable[[Started], Awaitable[None]]
-    stop: Callable[[], Awaitable[None]] | None = None
-    stop_within: float = 5.0
-    cut: Callable[[], object] | None = None
-    life: Life = field(init=False)
-    scope: CancelScope | None = field(default=None, init=False)
-    ended: Event = field(default_factory=Event, init=False)
-    group: "list[Child] | None" = field(default=None, init=False)
-    """Those it is restarted with, the latest time that it was."""
-
-    def __post_init__(self) -> None:
-        self.life = Life(self.name)
 
 
 class Supervisor:
@@ -116,9 +88,9 @@ class Supervisor:
             async with create_task_group() as stopping:
                 for child in reversed(list(self.children)):
                     if self.side_by_side:
-                        stopping.start_soon(self._stop, child)
+                        stopping.start_soon(child.end, self.logger)
                     elif not self._cut:
-                        await self._stop(child)
+                        await child.end(self.logger)
         except get_cancelled_exc_class():
             self.cut()
             raise
@@ -128,7 +100,7 @@ class Supervisor:
         """Cancel all children and theirs, at once; waits for none of them."""
         self._stopping = self._cut = True
         for child in reversed(self.children):
-            self._ask_no_more(child)
+            child.cancel()
         self._news.set()
 
     async def add(self, child: Child) -> None:
@@ -177,7 +149,7 @@ class Supervisor:
         group = [each for each in group if each is child or each.life.state is not State.DONE]
         for other in reversed(group):
             if other is not child:
-                await self._stop(other)
+                await other.end(self.logger)
         if self._stopping:
             return
         group = [each for each in group if each.life.state is not State.DONE]  # while it was being stopped
@@ -198,97 +170,21 @@ class Supervisor:
 
     async def _start(self, child: Child) -> None:
         assert self._tasks is not None
-        child.life.move(State.STARTING)
-        child.ended = Event()
-        # Shielded: who cancels the supervisor lets it stop its children in their order, it does not cancel them all.
-        child.scope = CancelScope(shield=True)
+        child.begin()
         ready = Event()
         self._tasks.start_soon(self._live, child, ready, name=child.name)
         await ready.wait()
 
     async def _live(self, child: Child, ready: Event) -> None:
-        def started() -> None:
-            if child.life.state is State.STARTING:
-                child.life.move(State.RUNNING)
-            ready.set()
-
-        assert child.scope is not None
         try:
-            with child.scope:
-                await child.run(started)
-            child.life.move(State.STOPPED if child.life.state is State.STOPPING else State.DONE)
-        except (Exception, SystemExit) as error:
-            self._crash(child, error)
-        except BaseException as error:
-            if child.life.state is not State.STOPPING and not_ours(error):
-                self._crash(child, error)
-                return
-            if child.life.state is not State.STOPPING:
-                child.life.move(State.STOPPING)
-            child.life.move(State.STOPPED)
-            raise
+            await child.live(ready, self._note)
         finally:
-            ready.set()
-            child.ended.set()
             self._news.set()
 
-    def _crash(self, child: Child, error: BaseException) -> None:
-        stopping = child.life.state is State.STOPPING
-        child.life.move(State.CRASHED)
-        if stopping:
-            child.life.move(State.STOPPED)
-        else:
-            self._exits.append((child, error))
-            self.on_crash(error)
-
-    async def _stop(self, child: Child) -> None:
-        asked = child.life.state is State.STOPPING
-        if not _stopping(child):
-            return
-        if not asked:
-            await self._ask(child)
-        self._ask_no_more(child)
-        with move_on_after(child.stop_within) as patience:
-            await child.ended.wait()
-        if patience.cancelled_caught:
-            self.logger.error("%s did not stop within %g s", child.name, child.stop_within)
-
-    async def _ask(self, child: Child) -> None:
-        if child.stop is None:
-            return
-        with move_on_after(child.stop_within):
-            async with create_task_group() as asking:
-                asking.start_soon(self._asked, child, child.stop, asking.cancel_scope)
-                await child.ended.wait()
-                asking.cancel_scope.cancel()
-
-    async def _asked(self, child: Child, stop: Callable[[], Awaitable[None]], asking: CancelScope) -> None:
-        try:
-            await stop()
-        except Exception:
-            self.logger.exception("%s could not be asked to stop", child.name)
-            asking.cancel()
-
-    def _ask_no_more(self, child: Child) -> None:
-        """Cancel it, and first whatever it has below: cancelled alone, it would stop that in order and in its time."""
-        if not _stopping(child):
-            return
-        if child.cut is not None:
-            child.cut()
-        assert child.scope is not None
-        child.scope.cancel()
+    def _note(self, child: Child, error: BaseException) -> None:
+        self._exits.append((child, error))
+        self.on_crash(error)
 
     def __repr__(self) -> str:
         lives = ", ".join(f"{child.name} {child.life.state}" for child in self.children)
         return f"<Supervisor {self.name} ({self.policy.strategy}): {lives}>"
-
-
-def _stopping(child: Child) -> bool:
-    """Have a child be stopping, or be stopped where it does not live; whether it is yet to end."""
-    if child.life.state in (State.NEW, State.CRASHED, State.RESTARTING):
-        child.life.move(State.STOPPED)
-    if child.life.state in RESTING:
-        return False
-    if child.life.state is not State.STOPPING:
-        child.life.move(State.STOPPING)
-    return True
