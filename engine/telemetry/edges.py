@@ -11,7 +11,8 @@ from actors import Message, PublishError, Sink, Source, redact, text
 from engine.telemetry.attributes import ERROR_TYPE, Place, of_run, of_sent
 from engine.telemetry.contexts import with_span
 from engine.telemetry.sampling import LOW_BITS
-from engine.telemetry.spans import Asked, Lazily, Shape, sampled
+from engine.telemetry.spans import Shape, sampled
+from engine.telemetry.starting import Asked, Lazily
 from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, trail_of, unsampled
 
 logger = getLogger("headrace")

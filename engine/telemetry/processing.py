@@ -19,7 +19,8 @@ from engine.telemetry.attributes import (
     of_run,
 )
 from engine.telemetry.contexts import with_span
-from engine.telemetry.spans import Above, Asked, Attributes, Describe, Lazily, LazySpan, Shape, is_span, sampled
+from engine.telemetry.spans import Above, Attributes, Describe, LazySpan, Shape, is_span, sampled
+from engine.telemetry.starting import Asked, Lazily
 from engine.telemetry.trail import NOTHING, Handling, Trail, trail_of
 from topologies import Stage
 

@@ -17,7 +17,7 @@ from engine.telemetry.edges import TracedSink, TracedSource
 from engine.telemetry.handling import TracedStage
 from engine.telemetry.processing import Process
 from engine.telemetry.sampling import rule_of
-from engine.telemetry.spans import Asked, Lazily
+from engine.telemetry.starting import Asked, Lazily
 from engine.telemetry.trail import Carrier
 from topologies import Stage
 
