@@ -8,8 +8,9 @@ a worker with state of its own sees all of it.
 from collections import deque
 from collections.abc import Collection, Hashable, Sequence
 
-from actors.mailbox import Mailbox, _Waiter
+from actors.mailbox import Mailbox
 from actors.message import Message
+from actors.turn import Turn
 
 
 class Lanes(Mailbox[Message]):
@@ -22,7 +23,7 @@ class Lanes(Mailbox[Message]):
         super().__init__(capacity, name)
         self._waiting = 0
         self._lanes: list[deque[Message]] = [deque() for _ in range(lanes)]
-        self._lines: list[deque[_Waiter]] = [deque() for _ in range(lanes)]
+        self._lines: list[deque[Turn]] = [deque() for _ in range(lanes)]
         self._holds: dict[Hashable, int] = {}
         self._parked: dict[Hashable, deque[Message]] = {}
         self._abandoned: set[Hashable] = set()
@@ -147,12 +148,12 @@ class Lanes(Mailbox[Message]):
     def _ready(self, lane: int) -> int:
         return len(self._lanes[lane])
 
-    def _line(self, lane: int) -> deque[_Waiter]:
+    def _line(self, lane: int) -> deque[Turn]:
         return self._lines[lane]
 
     def _wake_taker(self, lane: int) -> None:
         if self._lines[lane] and (self._lanes[lane] or self.drained):
             self._lines[lane][0].wake()
 
-    def _every_taker(self) -> list[_Waiter]:
+    def _every_taker(self) -> list[Turn]:
         return [turn for line in self._lines for turn in line]

@@ -13,6 +13,7 @@ from anyio import Event
 
 from actors.clock import Clock
 from actors.errors import MailboxClosed
+from actors.turn import Turn
 
 T = TypeVar("T")
 
@@ -28,26 +29,6 @@ class MailboxStatistics:
     takers_waiting: int
     putters_waiting: int
     closed: bool
-
-
-class _Waiter:
-    """A place in a line; woken as often as needed."""
-
-    __slots__ = ("event", "woken")
-
-    def __init__(self) -> None:
-        self.event = Event()
-        self.woken = False
-
-    def wake(self) -> None:
-        if not self.woken:
-            self.woken = True
-            self.event.set()
-
-    async def wait(self) -> None:
-        await self.event.wait()
-        self.event = Event()
-        self.woken = False
 
 
 class Mailbox(Generic[T]):
@@ -69,8 +50,8 @@ class Mailbox(Generic[T]):
         """Whether a batch waits no more for others."""
         self._senders = 0
         self._items: deque[T] = deque()
-        self._takers: deque[_Waiter] = deque()
-        self._putters: deque[_Waiter] = deque()
+        self._takers: deque[Turn] = deque()
+        self._putters: deque[Turn] = deque()
         self.ended = Event()
         """Set once it is drained."""
 
@@ -104,7 +85,7 @@ class Mailbox(Generic[T]):
         self.put_nowait(run)
         if not run:
             return
-        turn = _Waiter()
+        turn = Turn()
         self._putters.append(turn)
         try:
             while run:
@@ -123,7 +104,7 @@ class Mailbox(Generic[T]):
         Raises `MailboxClosed`.
         """
         if self._putters or self.room < 1:
-            turn = _Waiter()
+            turn = Turn()
             self._putters.append(turn)
             try:
                 while not self.closed and (self._putters[0] is not turn or self.room < 1):
@@ -168,7 +149,7 @@ class Mailbox(Generic[T]):
         if run or self.drained:
             return run
         line = self._line(lane)
-        turn = _Waiter()
+        turn = Turn()
         line.append(turn)
         try:
             while not (run := self._pick(limit, lane)) and not self.drained:
@@ -183,7 +164,7 @@ class Mailbox(Generic[T]):
 
         A mailbox that is full, closed or hurried is not waited for.
         """
-        turn, timer = _Waiter(), None
+        turn, timer = Turn(), None
         line = self._line(lane)
         line.append(turn)
         try:
@@ -239,7 +220,7 @@ class Mailbox(Generic[T]):
     def _ready(self, lane: int) -> int:
         return len(self._items)
 
-    def _line(self, lane: int) -> deque[_Waiter]:
+    def _line(self, lane: int) -> deque[Turn]:
         return self._takers
 
     def _wake_taker(self, lane: int) -> None:
@@ -278,7 +259,7 @@ class Mailbox(Generic[T]):
             for turn in self._every_taker():
                 turn.wake()
 
-    def _every_taker(self) -> list[_Waiter]:
+    def _every_taker(self) -> list[Turn]:
         return list(self._takers)
 
     def statistics(self) -> MailboxStatistics:
