@@ -5,7 +5,7 @@ Knows no broker and no topology; imports anyio and nothing else from outside.
 
 from actors.actor import Actor, Life, State
 from actors.backoff import Link
-from actors.batch import Batch, BatchWorker
+from actors.batch import HANDLING, Batch, BatchWorker
 from actors.bound import Bound, Emit, Invoke
 from actors.child import Child
 from actors.clock import Clock, Timer, VirtualClock
@@ -68,6 +68,7 @@ from actors.worker import RUN, Worker
 __all__ = [
     "DEAD_LETTER_HEADERS",
     "DEAD_LETTER_PREFIX",
+    "HANDLING",
     "NOWHERE",
     "RUN",
     "Actor",

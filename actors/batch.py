@@ -74,6 +74,10 @@ class BatchWorker(Worker):
                 self._failed(message, error)
 
 
+HANDLING = frozenset({Worker._handle.__code__, BatchWorker._handle.__code__})
+"""The code that calls handlers: in its frames `self` is the worker."""
+
+
 def _joint(run: list[Message]) -> Message:
     """One message for a batch. Each part keeps a branch of its own, settled when the handler is through with it."""
     receipts: list[Receipt] = [message.receipt for message in run]

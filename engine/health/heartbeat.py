@@ -12,7 +12,7 @@ from time import monotonic
 from types import FrameType
 from typing import Self
 
-from actors import BatchWorker, Worker
+from actors import HANDLING
 
 logger = getLogger("headrace")
 BEAT = 0.5
@@ -22,7 +22,6 @@ LATE = 1.0
 STARVED = 5.0
 """The same where the thread that watches the loop came no further either, so that nobody in particular held it."""
 OURS = frozenset({"headrace", "engine", "topologies", "actors", "anyio", "asyncio", "trio"})
-_HANDLING = frozenset({Worker._handle.__code__, BatchWorker._handle.__code__})
 
 
 class Heartbeat:
@@ -87,8 +86,8 @@ def held_up(silence: float, slept: float) -> bool:
 def blame(innermost: FrameType) -> str:
     """Who holds the loop, by its stack: the worker whose handler it is, and the line that it is at."""
     frames = list(_outwards(innermost))
-    worker = next((frame.f_locals.get("self") for frame in frames if frame.f_code in _HANDLING), None)
-    inside = frames[: next((at for at, frame in enumerate(frames) if frame.f_code in _HANDLING), len(frames))]
+    worker = next((frame.f_locals.get("self") for frame in frames if frame.f_code in HANDLING), None)
+    inside = frames[: next((at for at, frame in enumerate(frames) if frame.f_code in HANDLING), len(frames))]
     theirs = [frame for frame in inside if frame.f_globals.get("__name__", "").partition(".")[0] not in OURS]
     at = (theirs or inside or frames)[-1 if worker is not None else 0]
     place = f"{Path(at.f_code.co_filename).name}:{at.f_lineno}, in {at.f_code.co_name}"
