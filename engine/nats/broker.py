@@ -147,7 +147,7 @@ class NatsStream(_Endpoint):
 
     def source(self, group: str, bound: int = 256) -> StreamSource:
         """A new source, by that consumer."""
-        return StreamSource(self.broker.target, self.place, self.reader(group, bound))
+        return StreamSource(self.broker.target, self.place, self.reader(group, bound), bound)
 
     def _consumer(self, group: str) -> str:
         return self.durable or durable_name(group, self.name if self.named else "")

@@ -5,9 +5,9 @@ request for more is a publish.
 """
 
 import asyncio
-import json
 from collections import deque
 from collections.abc import Sequence
+from contextlib import suppress
 from logging import getLogger
 from random import random
 from typing import Any
@@ -24,10 +24,9 @@ from engine.nats.errors import trouble
 from engine.nats.headers import decode
 from engine.nats.options import Target
 from engine.nats.orphans import answer_roll_call, call_back, is_alone
+from engine.nats.pulls import Pulls
 
 logger = getLogger("headrace.nats")
-EXPIRES = 30.0
-"""Seconds after which the server forgets a request that it could not fill."""
 PATIENCE = 60.0
 """The most seconds that a connection may be silent: it is doubled each time, for one message may be long."""
 PAUSE = 0.25
@@ -40,11 +39,12 @@ _ACKS_READ = _ACKS.encode()
 class StreamSource:
     """Reads as one of the sources of a consumer.
 
-    It asks for what a fetch has room for and no more. Whatever it holds is renewed every third of `ack_wait`, so that
-    it may take as long as it takes. What is returned goes back to the server, which delivers it before anything else.
+    It asks for what a fetch has room for, and where the server always has that much, for the next run while one is
+    handled, within `bound`. Whatever it holds is renewed every third of `ack_wait`, so that it may take as long as it
+    takes. What is returned goes back to the server, which delivers it before anything else.
     """
 
-    def __init__(self, target: Target, place: Place, reader: Reader) -> None:
+    def __init__(self, target: Target, place: Place, reader: Reader, bound: int = 256) -> None:
         self._target = target
         self._place = place
         self._reader = reader
@@ -57,16 +57,11 @@ class StreamSource:
         self._subscription: Subscription | None = None
         self._reading: Any = None
         """The connection that messages come by."""
-        self._inbox = ""
-        self._next = ""
-        """Where requests go."""
-        self._number = 0
+        self._pulls = Pulls(target, bound)
         self._called_back = 0
         """Messages that were called back and have not come yet."""
         self._gathering: asyncio.TimerHandle | None = None
         """When they are no longer waited for."""
-        self._asked = 0
-        """Messages that the request under way may still bring."""
         self._seen = 0
         """The highest sequence that was fetched, as far as known here."""
         self._born: str | None = None
@@ -92,11 +87,11 @@ class StreamSource:
         self._reading = client
         stream = await self._join(client)
         await self._inherit(client, stream)
-        self._inbox = client.new_inbox()
+        inbox = client.new_inbox()
         self._subscription = await client.subscribe(
-            f"{self._inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
+            f"{inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
         )
-        self._asked = 0
+        self._pulls.begin(inbox)
         self._broken = False
 
     async def _inherit(self, client: Client, stream: str) -> None:
@@ -132,7 +127,7 @@ class StreamSource:
         joined = await consumer_for(self._link, client, stream, self._reader, first)
         self._ack_wait = joined.ack_wait
         self._seen = max(self._seen, joined.settled_to)
-        self._next = f"{self._target.api}.CONSUMER.MSG.NEXT.{stream}.{self._reader.name}"
+        self._pulls.subject = f"{self._target.api}.CONSUMER.MSG.NEXT.{stream}.{self._reader.name}"
         self._missing = False
         return stream
 
@@ -151,7 +146,7 @@ class StreamSource:
         return min(map(_sequence, self._held), default=self._seen + 1)
 
     def _lost(self) -> None:
-        self._asked = 0
+        self._pulls.asked = 0
         self._broken = True
         self._news.set()
 
@@ -187,6 +182,7 @@ class StreamSource:
             if self._renewing is None:
                 raise BrokerUnavailable(f"this source of {self._place.subject} is closed: open it before fetching")
             if buffer:
+                await self._ask_ahead(limit)
                 run = [buffer.popleft() for _ in range(min(limit, len(buffer)))]
                 self._seen = max(self._seen, _sequence(run[-1]))
                 return run
@@ -202,20 +198,16 @@ class StreamSource:
                 self._pause = False
                 await asyncio.sleep(PAUSE * (0.5 + random()))
             self._news.clear()
-            if self._asked <= 0:
-                await self._ask(client, max(limit, self._called_back))
+            if self._pulls.asked <= 0:
+                await self._pulls.ask(client, max(limit, self._called_back), self._link.where)
             await self._wait()
 
-    async def _ask(self, client: Client, limit: int) -> None:
-        self._asked = limit
-        self._number += 1
-        beat = min(self._target.options.timeout / 2, EXPIRES / 3)
-        request = {"batch": limit, "expires": round(EXPIRES * 1e9), "idle_heartbeat": round(beat * 1e9)}
-        try:
-            await client.publish(self._next, json.dumps(request).encode(), reply=f"{self._inbox}.{self._number}")
-        except Exception as error:
-            self._asked = 0
-            raise trouble(error, self._link.where) from None
+    async def _ask_ahead(self, limit: int) -> None:
+        """Have the next run on its way while this one is handled."""
+        room, client = self._pulls.ahead(limit, len(self._held)), self._link.client
+        if room and client is not None and not (self._missing or self._pause or self._gathering):
+            with suppress(BrokerError):  # the next fetch meets the same trouble
+                await self._pulls.ask(client, room, self._link.where)
 
     async def _wait(self) -> None:
         """Wait for news. Where nothing at all is heard the connection is given up, and with it the request."""
@@ -237,7 +229,7 @@ class StreamSource:
             return False
         try:
             self._came(Msg(self._reading, subject.decode(), reply.decode(), body, headers))
-        except ValueError:  # nothing of JetStream's: whoever is asked next says so
+        except (ValueError, IndexError):  # nothing of JetStream's
             return False
         return True
 
@@ -256,7 +248,7 @@ class StreamSource:
         message = decode(record, int(fields[6] if reply.count(".") > 8 else fields[4]))
         self._held[message] = reply
         self._buffer.append(message)
-        self._asked -= 1
+        self._pulls.came()
         if self._gathering is None:
             self._news.set()
         elif message.attempt > 1:
@@ -266,16 +258,11 @@ class StreamSource:
 
     def _told(self, record: Msg) -> None:
         """What the server says about a request."""
-        headers = record.headers or {}
-        status, said = headers.get("Status"), headers.get("Description", "")
-        if status == "100" or record.subject != f"{self._inbox}.{self._number}":
-            return
-        self._asked = 0
-        if status == "503" or "Deleted" in said:
-            self._missing = True
-        elif status not in ("404", "408"):
-            self._pause = True
-        self._news.set()
+        told = self._pulls.told(record)
+        if told:
+            self._missing = self._missing or told == "missing"
+            self._pause = self._pause or told == "refused"
+            self._news.set()
 
     # -- settling ------------------------------------------------------------------------------------------------
 

@@ -272,6 +272,33 @@ async def test_a_fetch_asks_for_no_more_than_it_has_room_for(nats_server: Server
         assert (found.num_ack_pending, found.num_pending) == (7, 43)
 
 
+async def test_where_there_is_always_more_the_next_run_is_asked_for_ahead_within_the_bound(
+    nats_server: Server, client: Any
+) -> None:
+    stream = stream_at(nats_server.url)
+    source = stream.source("readers", bound=30)
+
+    async def pending() -> int:
+        return int((await consumer(client, stream.stream)).num_ack_pending)
+
+    async def comes(count: int) -> None:
+        with anyio.fail_after(5):
+            while await pending() < count:
+                await anyio.sleep(0.01)
+
+    async with opened(source):
+        await publish(stream, *range(100))
+        run = await fetched(source, 10)
+        assert await pending() == 10
+        run += await fetched(source, 10)
+        await comes(30)
+        run += await fetched(source, 10)
+        assert (numbers(run), await pending()) == (list(range(30)), 30)
+        await source.settle(run, [])
+        run = await fetched(source, 10)
+        assert numbers(run) == list(range(30, 40))
+
+
 async def test_the_consumer_has_room_for_all_that_the_engine_holds(nats_server: Server, client: Any) -> None:
     stream = stream_at(nats_server.url)
     for bound in (10, 5000):
