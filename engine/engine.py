@@ -1,6 +1,6 @@
 """`Engine`: topologies brought to life, kept running, and drained."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack
 from logging import getLogger
 from types import TracebackType
@@ -17,7 +17,6 @@ from actors import (
     Link,
     Supervision,
     Supervisor,
-    TopologyError,
     Unfinished,
 )
 from engine import control, given
@@ -66,8 +65,7 @@ class Engine:
         given.offers("connect", connect, ("source", "sink", "seen"), "what makes sources and sinks, as a Harness does")
         given.offers("meter_provider", meter_provider, ("get_meter",), "a MeterProvider of OpenTelemetry")
         given.offers("tracer_provider", tracer_provider, ("get_tracer",), "a TracerProvider of OpenTelemetry")
-        self.graphs = tuple(map(given.graph_of, topologies))
-        _told_apart(self.graphs)
+        self.graphs = given.graphs_of(topologies)
         self.clock = given.clock_of(clock)
         self.connect: Connect = connect or ByBroker()
         self.contexts: list[dict[str, Any]] = [{} for _ in self.graphs]
@@ -126,7 +124,7 @@ class Engine:
             for graph, context in zip(self.graphs, self.contexts, strict=True):
                 for lifespan in graph.lifespans:
                     await stack.enter_async_context(entered(lifespan, context))
-                _check_context(graph, context)
+                given.check_context(graph, context)
             tracing = tracing_by(self._tracer_provider)
             self.assemblies = [
                 Assembly(graph, self.connect, self.clock, context, tracing)
@@ -265,22 +263,3 @@ def _first(error: IntensityExceeded) -> IntensityExceeded:
     while isinstance(error.__cause__, IntensityExceeded):
         error = error.__cause__
     return error
-
-
-def _check_context(graph: Graph, context: dict[str, Any]) -> None:
-    for stage in graph.stages:
-        missing = sorted(stage.handler.needs - context.keys()) if stage.handler is not None else []
-        if missing:
-            raise TopologyError(
-                f'stage {stage.name} asks for Context("{missing[0]}"), which no lifespan has set',
-                remedy=f'set context["{missing[0]}"] in a function decorated with @topology.lifespan',
-                place=stage.place,
-            )
-
-
-def _told_apart(graphs: Iterable[Graph]) -> None:
-    """Two of one name would share consumer groups, series of metrics, and what they are told."""
-    names = [graph.name for graph in graphs]
-    for name in names:
-        if names.count(name) > 1:
-            raise TopologyError(f"two topologies are called {name}", remedy="give each Topology a name of its own")

@@ -1,10 +1,24 @@
-"""What an engine was given, checked: an argument that cannot be is told by its name before anything runs."""
+"""What an engine and its handlers were given, checked: what cannot be is told by its name before anything runs."""
 
+from collections.abc import Iterable, Mapping
 from math import isfinite
 from typing import Any
 
-from actors import Clock
+from actors import Clock, TopologyError
 from topologies import Graph, Topology
+
+
+def graphs_of(given: Iterable[Any]) -> tuple[Graph, ...]:
+    """The graphs of topologies. Raises what `graph_of` does, and `TopologyError` where two of them have one name.
+
+    They would share consumer groups, series of metrics, and what they are told.
+    """
+    graphs = tuple(map(graph_of, given))
+    names = [graph.name for graph in graphs]
+    for name in names:
+        if names.count(name) > 1:
+            raise TopologyError(f"two topologies are called {name}", remedy="give each Topology a name of its own")
+    return graphs
 
 
 def graph_of(given: Any) -> Graph:
@@ -40,3 +54,15 @@ def clock_of(given: Any) -> Clock:
     if given is not None and not isinstance(given, Clock):
         raise TypeError(f"Engine(clock={given!r:.60}): expected a Clock, or None for the machine's")
     return given or Clock()
+
+
+def check_context(graph: Graph, context: Mapping[str, Any]) -> None:
+    """Raise `TopologyError` where its lifespans have left something out that a handler asks for."""
+    for stage in graph.stages:
+        missing = sorted(stage.handler.needs - context.keys()) if stage.handler is not None else []
+        if missing:
+            raise TopologyError(
+                f'stage {stage.name} asks for Context("{missing[0]}"), which no lifespan has set',
+                remedy=f'set context["{missing[0]}"] in a function decorated with @topology.lifespan',
+                place=stage.place,
+            )
