@@ -125,8 +125,8 @@ class Stages:
         traced = self.tracing.stage(self.graph.name, stage, late) if self.tracing is not None else None
         make_retries = Retries if traced is None else traced.retries
         retries = make_retries(stage.name, mailbox, self.clock, counts, logger, settings.retry, dead_letters, renew)
-        intakes = [self._intake(stage, endpoint, dead_letters, duplicates, traced) for endpoint in stage.sources]
-        ledgers = [intake.ledger for intake in intakes]
+        ledgers = [self._ledger(stage, endpoint, dead_letters, duplicates, traced) for endpoint in stage.sources]
+        intakes = [self._intake(stage, ledger, duplicates) for ledger in ledgers]
         replies = self._replies(stage, ledgers)
         if replies is not None:
             outlets.append(Outlet(REPLIES, replies.mailbox))
@@ -184,24 +184,6 @@ class Stages:
             for behind in self.graph.downstream(stage.name)
         ]
 
-    def _intake(
-        self,
-        stage: Stage,
-        endpoint: Endpoint,
-        dead_letters: Sink | None,
-        duplicates: Duplicates | None,
-        traced: TracesStage | None,
-    ) -> Intake:
-        assert stage.handler is not None
-        codec, mailbox = stage.handler.codec, self._mailboxes[stage.name]
-        decode = (codec and codec.direct) or stage.handler.decode
-        ledger = self._ledger(stage, endpoint, dead_letters, duplicates, traced)
-        sieve = None
-        if duplicates is not None and stage.identities is not None:
-            sieve = Sieve(stage.name, ledger, duplicates, stage.identities(endpoint.name))
-        mailbox.attach()
-        return Intake(stage.name, ledger, mailbox, decode, refusal, stage.lane, stage.settings.max_body, sieve=sieve)
-
     def _ledger(
         self,
         stage: Stage,
@@ -224,6 +206,16 @@ class Stages:
         options = sorted(map(str, endpoint.options.items()))
         ledger.lineage = f"{self.graph.name} {stage.name} {endpoint.broker.system} {endpoint.name} {options}"
         return ledger
+
+    def _intake(self, stage: Stage, ledger: Ledger, duplicates: Duplicates | None) -> Intake:
+        assert stage.handler is not None
+        codec, mailbox, most = stage.handler.codec, self._mailboxes[stage.name], stage.settings.max_body
+        decode = (codec and codec.direct) or stage.handler.decode
+        sieve = None
+        if duplicates is not None and stage.identities is not None:
+            sieve = Sieve(stage.name, ledger, duplicates, stage.identities(ledger.name))
+        mailbox.attach()
+        return Intake(stage.name, ledger, mailbox, decode, refusal, stage.lane, most, sieve=sieve)
 
 
 def _passing_on(stage: Stage, outbox: Outbox, replies: bool) -> PassOn:
