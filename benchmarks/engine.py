@@ -8,12 +8,11 @@ in the same round, for machines are noisy. Every message is counted at the desti
 import gc
 import json
 import platform
-import resource
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from statistics import median
 from time import perf_counter
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import pydantic
@@ -25,6 +24,9 @@ from rich.table import Table
 
 from engine.collector import set_for_streams
 from headrace import Engine, Memory, Topology
+
+if TYPE_CHECKING:
+    from benchmarks.flat import Look
 
 
 class Order(BaseModel):
@@ -203,48 +205,6 @@ def figure(name: str, times: dict[str, list[float]], count: int) -> Figure:
     return Figure(name, median(times[name]) * 1e6, ratio, min(ratios), max(ratios), count, budget, within)
 
 
-def growth(total: int, console: Console) -> dict[str, float]:
-    """How many MB the process grows by while that many messages pass, after the first 100,000."""
-    memory = Memory(capacity=10_000)
-    topology = plain(memory, workers=4)
-    sizes: dict[int, float] = {}
-
-    async def feed(engine: Engine) -> None:
-        from actors import Message
-
-        sink = memory.topic("in").sink()
-        await sink.open()
-        for start in track(range(0, total, 1000), description="growth", console=console, transient=True):
-            if start in (100_000, total - 1000):
-                gc.collect()
-                sizes[start] = resident()
-            run = [Message(raw=BODY) for _ in range(1000)]
-            for message in run:
-                message.destination = "in"
-            await sink.publish(run)
-        engine.drain()
-
-    async def main() -> None:
-        engine = Engine(topology.graph())
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(engine.run)
-            await engine.started.wait()
-            tasks.start_soon(feed, engine)
-
-    anyio.run(main)
-    first, last = sizes[100_000], sizes[total - 1000]
-    return {"messages": total, "megabytes_at_100000": first, "megabytes_at_the_end": last, "growth": last - first}
-
-
-def resident() -> float:
-    """Megabytes that the process holds now."""
-    try:
-        with open("/proc/self/statm") as statm:
-            return int(statm.read().split()[1]) * resource.getpagesize() / 1e6
-    except OSError:
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
-
-
 def main(
     messages: Annotated[int, typer.Option(help="Messages a contender and round.")] = 200_000,
     rounds: Annotated[int, typer.Option(help="Rounds; each figure is a median over them.")] = 5,
@@ -259,11 +219,18 @@ def main(
     if collector:
         set_for_streams()
     figures = measure(messages, rounds, console)
-    grown = growth(flat, console) if flat else None
+    looks = _watched(flat, console) if flat else []
     versions = {"python": platform.python_version(), "pydantic": pydantic.VERSION, "rounds": rounds}
     if as_json:
         print(
-            json.dumps({"versions": versions, "figures": [asdict(each) for each in figures], "growth": grown}, indent=2)
+            json.dumps(
+                {
+                    "versions": versions,
+                    "figures": [asdict(each) for each in figures],
+                    "memory": [asdict(look) for look in looks],
+                },
+                indent=2,
+            )
         )
         return
     table = Table(title=f"{messages:,} messages, median of {rounds}, Python {versions['python']}")
@@ -274,9 +241,18 @@ def main(
         numbers = (f"{each.microseconds:.2f}", f"{each.ratio:.2f}", f"{each.least:.2f}", f"{each.most:.2f}")
         table.add_row(each.name, *numbers, each.budget, mark)
     Console().print(table)
-    if grown:
-        end = grown["megabytes_at_the_end"]
-        Console().print(f"memory: {grown['growth']:+.1f} MB over {flat:,} messages ({end:.0f} MB at the end)")
+    if looks:
+        from benchmarks.flat import watched
+
+        Console().print(watched(looks))
+
+
+def _watched(total: int, console: Console) -> "list[Look]":
+    if total < 200_000:
+        raise typer.BadParameter("expected 200,000 or more: before 100,000 messages it is not looked at")
+    from benchmarks.flat import growth
+
+    return growth(total, console)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ FEWER = 3
 """Rounds of works that no goal names, at most."""
 PACES = ("half load", "idle")
 """How it is measured."""
-BESIDE = {"redis": 1.4, "nats": 1.4, "rabbitmq": 2.4, "kafka": 1.6, IN_PROCESS: 1.0}
+BESIDE = {"redis": 1.4, "nats": 1.4, "rabbitmq": 1.6, "kafka": 1.6, IN_PROCESS: 1.0}
 """Seconds that a contender takes in a round beside its work: to start, to have its source filled, to be counted."""
 WARM_UP = 10_000
 """Messages that a server gets for each second that a contender is measured, before anybody is."""
