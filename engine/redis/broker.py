@@ -143,7 +143,7 @@ class RedisStream(_Endpoint):
 
     def source(self, group: str, bound: int = 256) -> StreamSource:
         """A new source, for the group that the endpoint names or else for this one."""
-        return StreamSource(self.broker.target, self.name, self.group or group, self.start, bound)
+        return StreamSource(self.broker.target, self.name, self.group or group, self.start)
 
     def sink(self) -> RedisSink:
         """A new sink for this and any other stream."""

@@ -34,12 +34,11 @@ class StreamSource:
     as it takes. What is returned stays with this consumer and is handed out again before anything else.
 
     Where more waits than is asked for, the next run is read while one is handled, so that nobody waits for the server:
-    as many as were ever asked for at once, and never more than `bound` that are not settled.
+    at most as many as were ever asked for at once.
     """
 
-    def __init__(self, target: Target, stream: str, group: str, start: Start, bound: int = 256) -> None:
+    def __init__(self, target: Target, stream: str, group: str, start: Start) -> None:
         options = target.options
-        self._bound = bound
         self._me = Consumer(stream, group)
         self._start: Start = start
         self._idle = round(options.min_idle * 1000)
@@ -151,10 +150,9 @@ class StreamSource:
 
     def _read_ahead(self, limit: int) -> None:
         """Have the next run read before it is asked for, where one full run has followed another."""
-        self._asked = max(self._asked, limit)
-        room = min(self._asked, self._bound - len(self._held))
-        if room > 0 and self._full > 1:
-            self._reading.begin(lambda: self._next(room))
+        most = self._asked = max(self._asked, limit)
+        if self._full > 1:
+            self._reading.begin(lambda: self._next(most))
 
     async def _next(self, limit: int) -> list[Message]:
         """Something to hand out; as long as there is nothing, again."""

@@ -141,19 +141,18 @@ async def test_what_was_read_ahead_and_not_handed_out_goes_to_the_next_consumer(
         assert numbers(await fetched(other, 9)) == list(range(9))
 
 
-async def test_never_reads_ahead_of_its_bound(stream: RedisStream, client: Any) -> None:
-    source = stream.source("readers", bound=7)
+async def test_reads_no_more_ahead_than_was_ever_asked_for_at_once(stream: RedisStream, client: Any) -> None:
+    source = stream.source("readers")
     async with opened(source):
         await publish(stream, *range(20))
-        first = await fetched(source, 6, limit=3)
+        await fetched(source, 4, limit=2)
+        for limit, held in ((1, 6), (1, 6), (5, 8), (1, 13)):
 
-        async def read_ahead() -> bool:
-            return await pending(client, stream) == 7
+            async def read_ahead(held: int = held) -> bool:
+                return await pending(client, stream) == held
 
-        await eventually(read_ahead)
-        assert numbers(await source.fetch(3)) == [6]
-        await source.settle(first, [])
-        assert numbers(await source.fetch(3)) == [7, 8, 9]
+            await eventually(read_ahead)
+            await source.fetch(limit)
 
 
 async def test_where_runs_are_not_full_nothing_is_read_ahead_of_other_consumers(stream: RedisStream) -> None:
