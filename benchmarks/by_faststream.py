@@ -14,6 +14,11 @@ from benchmarks.hands import GROUP
 from benchmarks.work import WORKS, Job, Lap, Order, Work, decode, encode, handler, many
 
 AFTER: dict[str, Any] = {"ack_policy": AckPolicy.NACK_ON_ERROR}
+"""What is safe of a subscriber: acknowledged after the handler, put back when it raises."""
+CONFIRMED: dict[str, Any] = {"acks": "all", "enable_idempotence": True}
+"""What is safe of a producer of Kafka's."""
+AHEAD = 100
+"""Messages that a safe subscriber of RabbitMQ's reads ahead."""
 
 
 async def run(job: Job, lap: Lap, setting: str) -> None:
@@ -61,7 +66,7 @@ def kafka(job: Job, lap: Lap, setting: str, options: dict[str, Any]) -> Any:
 
     work = WORKS[job.work]
     if setting:
-        options |= {"acks": "all", "enable_idempotence": True}
+        options |= CONFIRMED
     broker = KafkaBroker(job.url.removeprefix("kafka://"), **options)
     more: dict[str, Any] = {"group_id": GROUP, "auto_offset_reset": "earliest"} | (AFTER if setting else {})
     if setting == "batch":
@@ -87,7 +92,7 @@ def rabbitmq(job: Job, lap: Lap, setting: str, options: dict[str, Any]) -> Any:
     from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
     work = WORKS[job.work]
-    ahead = 1 if work.keyed else max(work.tasks, 100 if setting and work.tasks == 1 and not work.wait else 1)
+    ahead = 1 if work.keyed else max(work.tasks, AHEAD if setting and work.tasks == 1 and not work.wait else 1)
     channel = Channel(prefetch_count=ahead) if setting or work.tasks > 1 or work.wait else None
     broker = RabbitBroker(job.url, default_channel=channel, **options)
     source = RabbitQueue(job.source, declare=False)

@@ -2,8 +2,8 @@
 
 Two settings of each broker. `default` is what one gets who names the queues and no more. `safest` is the best that the
 framework offers against loss: acknowledged after the handler, put back when it raises, consumers and streams that are
-kept, publishing confirmed, one message at a time. It is told by the environment what to carry from where to where, like
-`tests/faults/bridge.py`, and drains on SIGTERM.
+kept, publishing confirmed, one message at a time; what it shares with `benchmarks/by_faststream.py` is said there. It
+is told by the environment what to carry from where to where, like `tests/faults/bridge.py`, and drains on SIGTERM.
 """
 
 import asyncio
@@ -13,13 +13,16 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any
 
-from faststream import AckPolicy, FastStream
+from faststream import FastStream
 from pydantic import BaseModel
+
+from benchmarks.by_faststream import AFTER as SAFE
+from benchmarks.by_faststream import AHEAD, CONFIRMED
 
 URL, NAME = os.environ["FAULTS_URL"], os.environ["FAULTS_NAME"]
 SLOT, PACE = os.environ.get("FAULTS_SLOT", "0"), float(os.environ.get("FAULTS_PACE", "0.0005"))
 SAFEST = os.environ.get("FAULTS_SETTING", "safest") == "safest"
-AFTER: dict[str, Any] = {"ack_policy": AckPolicy.NACK_ON_ERROR} if SAFEST else {}
+AFTER: dict[str, Any] = SAFE if SAFEST else {}
 LITTLE = 0.01
 
 
@@ -42,7 +45,7 @@ async def carry(item: Item) -> Item:
 def kafka() -> Any:
     from faststream.kafka import KafkaBroker, KafkaResponse
 
-    options: dict[str, Any] = {"acks": "all", "enable_idempotence": True} if SAFEST else {}
+    options: dict[str, Any] = CONFIRMED if SAFEST else {}
     broker = KafkaBroker(URL.removeprefix("kafka://"), graceful_timeout=15, **options)
 
     @broker.publisher(f"{NAME}.out")
@@ -56,7 +59,7 @@ def kafka() -> Any:
 def rabbitmq() -> Any:
     from faststream.rabbit import Channel, RabbitBroker, RabbitQueue
 
-    broker = RabbitBroker(URL, graceful_timeout=15, default_channel=Channel(prefetch_count=100) if SAFEST else None)
+    broker = RabbitBroker(URL, graceful_timeout=15, default_channel=Channel(prefetch_count=AHEAD) if SAFEST else None)
     source = RabbitQueue(NAME, declare=False)
 
     @broker.publisher(RabbitQueue(f"{NAME}.out", declare=False), persist=SAFEST)
