@@ -1,7 +1,6 @@
 """`Confirms`: which publications of a channel the server has taken over, and the runs that wait for it. Pure."""
 
 from collections.abc import Iterable
-from typing import NamedTuple
 
 
 class Run:
@@ -18,14 +17,8 @@ class Run:
         self.failures = failures
 
 
-class Publication(NamedTuple):
-    """One message on its way, and all that a returned message may be told by."""
-
-    run: Run
-    at: int
-    id: str
-    route: tuple[str, str]
-    body: bytes
+Publication = tuple[Run, int, str, tuple[str, str], bytes]
+"""One message on its way: its place in its run, and its id, route and body, all that a returned one may be told by."""
 
 
 class Confirms:
@@ -46,10 +39,14 @@ class Confirms:
         """It is sent, after all others."""
         self._waiting[self._next] = publication
         self._next += 1
-        publication.run.left += 1
+        publication[0].left += 1
 
-    def confirm(self, tag: int, multiple: bool, accepted: bool) -> None:
-        """The server has taken over that publication, with `multiple` all up to it; or it has refused to."""
+    def confirm(self, tag: int, multiple: bool, accepted: bool) -> bool:
+        """The server has taken over that publication, with `multiple` all up to it; or it has refused to.
+
+        Returns whether that was the last of a run.
+        """
+        last = False
         tags: Iterable[int] = (tag,)
         if multiple:
             # Nought stands for all there are.
@@ -58,12 +55,16 @@ class Confirms:
         for each in tags:
             found = self._waiting.pop(each, None)
             if found is not None:
-                found.run.left -= 1
+                run = found[0]
+                run.left -= 1
+                if not run.left:
+                    last = True
                 if not accepted:
-                    found.run.refused.append(found.at)
+                    run.refused.append(found[1])
+        return last
 
     def give_back(self, id: str | None, route: tuple[str, str], body: bytes, error: Exception) -> None:
         """That message has nowhere to go. Should several look the same, all are refused: rather twice than never."""
-        for each in self._waiting.values():
-            if each.id == id and each.route == route and each.body == body:
-                each.run.failures[each.at] = error
+        for run, at, *known in self._waiting.values():
+            if known == [id, route, body]:
+                run.failures[at] = error

@@ -27,7 +27,7 @@ CONNECTION_CLOSED = b"\x01\x00\x00\x00\x00\x00\x04\x00\x0a\x00\x33" + END
 
 FRAME = Struct(">BHI")
 _METHOD_FRAME = Struct(">BHIHH")
-_CONTENT_FRAME = Struct(">BHIHHQH")
+CONTENT_FRAME = Struct(">BHIHHQH")
 _ACKNOWLEDGE = Struct(">BHIHHQBB")
 _U16, _U32, _U64 = Struct(">H"), Struct(">I"), Struct(">Q")
 
@@ -40,26 +40,14 @@ _MILLISECONDS = 0xFFFFFFFF
 class Properties:
     """What a message carries beside its body. Texts that are no UTF-8 are told with backslashes."""
 
-    __slots__ = (
-        "content_encoding",
-        "content_type",
-        "correlation_id",
-        "headers",
-        "id",
-        "priority",
-        "reply_to",
-        "timestamp",
-    )
-
-    def __init__(self) -> None:
-        self.content_type: str | None = None
-        self.content_encoding: str | None = None
-        self.headers: dict[str, Any] | None = None
-        self.priority: int | None = None
-        self.correlation_id: str | None = None
-        self.reply_to: str | None = None
-        self.id: str | None = None
-        self.timestamp: float | None = None
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: dict[str, Any] | None = None
+    priority: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    id: str | None = None
+    timestamp: float | None = None
 
 
 def read_properties(header: bytes) -> Properties:
@@ -223,7 +211,7 @@ def content_header(
         parts.append(_U64.pack(timestamp))
     parts.append(END)
     tail = b"".join(parts)
-    return _CONTENT_FRAME.pack(HEADER, channel, 13 + len(tail), 60, 0, size, flags) + tail
+    return CONTENT_FRAME.pack(HEADER, channel, 13 + len(tail), 60, 0, size, flags) + tail
 
 
 def bodies(channel: int, body: bytes, most: int) -> Iterator[bytes]:

@@ -42,6 +42,11 @@ class Publishing:
     priority: int | None = None
     expiration: float | None = None
 
+    @property
+    def milliseconds(self) -> int | None:
+        """The expiration as AMQP has it."""
+        return None if self.expiration is None else round(self.expiration * 1000)
+
 
 class Consuming(Protocol):
     """What a delivery came through."""
@@ -146,12 +151,13 @@ def header_of(message: Message, channel: int, size: int, id: str, now: int, mann
     """The content header frame of a message. TypeError or ValueError for headers that no frame can carry."""
     table, key = b"", message.key
     content_type = encoding = None
-    priority, expiration = manner.priority, manner.expiration
+    priority, milliseconds = manner.priority, manner.milliseconds
     if message.headers or key is not None:
         headers: dict[str, Any] = dict(message.headers or ())
         content_type, encoding = _text(headers, CONTENT_TYPE), _text(headers, CONTENT_ENCODING)
         priority = _number(headers, PRIORITY, int, priority, 255)
-        expiration = _number(headers, EXPIRATION, float, expiration, _LONGEST)
+        expiration = _number(headers, EXPIRATION, float, None, _LONGEST)
+        milliseconds = milliseconds if expiration is None else round(expiration * 1000)
         headers.pop(_COUNT, None)
         if key is not None:
             headers[KEY] = wire.text(key, "the key")
@@ -172,10 +178,15 @@ def header_of(message: Message, channel: int, size: int, id: str, now: int, mann
         priority,
         message.origin.correlation_id,
         message.reply_to,
-        None if expiration is None else round(expiration * 1000),
+        milliseconds,
         id,
         now,
     )
+
+
+def plain_type(body: object) -> str | None:
+    """The content type of a message without headers."""
+    return _TYPES.get(type(body), _JSON)
 
 
 def _text(headers: dict[str, Any], name: str) -> str | None:

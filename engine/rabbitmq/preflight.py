@@ -9,8 +9,9 @@ from pamqp.base import Frame
 from actors import BrokerError, BrokerRefused
 from engine.brokers.findings import Edge, Verdict
 from engine.brokers.monitoring import get_json
-from engine.rabbitmq.broker import RabbitExchange, RabbitMQ, RabbitQueue
+from engine.rabbitmq.broker import RabbitMQ
 from engine.rabbitmq.declare import QueueSpec
+from engine.rabbitmq.endpoints import RabbitExchange, RabbitQueue
 from engine.rabbitmq.methods import ExchangeDeclare, QueueDeclare
 from engine.rabbitmq.options import RabbitMQOptions
 from engine.rabbitmq.verdicts import Exchange, Node, Queue, judge

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Callable
+from struct import Struct
 from typing import Any, Protocol
 
 from actors import BrokerError
@@ -9,6 +10,10 @@ from engine.rabbitmq import frames
 
 _UNTIL_BEAT = 1.0
 """Seconds of frames taken out after which aiormq is told that the server is alive: all it sees is silence."""
+
+_DELIVER = frames.DELIVER.to_bytes(4, "big")
+_HEAD = Struct(">BHIHHQ")
+"""A frame with properties, up to the size of the body."""
 
 
 class Listener(Protocol):
@@ -73,14 +78,20 @@ class Tap(asyncio.StreamReader):
         if self._rest:
             data = self._rest + data
         at, length, passed = 0, len(data), b""
+        read = frames.FRAME.unpack_from
         while length - at >= frames.OVERHEAD:
-            kind, channel, size = frames.FRAME.unpack_from(data, at)
+            kind, channel, size = read(data, at)
             end = at + size + frames.OVERHEAD
             if kind not in frames.KINDS:
                 self._on_end(None, data[at : at + 8])
                 return
             if end > length:
                 break
+            if kind == frames.METHOD and data.startswith(_DELIVER, at + 7):
+                whole = self._whole(channel, data, at, end)
+                if whole:  # as nearly always
+                    at = whole
+                    continue
             if kind == frames.BODY:
                 self._body(channel, data[at + 7 : end - 1])
             elif kind == frames.HEADER:
@@ -90,6 +101,26 @@ class Tap(asyncio.StreamReader):
             at = end
         self._rest = data[at:]
         self._pass_on(passed)
+
+    def _whole(self, channel: int, data: bytes, at: int, header: int) -> int:
+        """Hand over a delivery whose frames are all here, one behind the other; where it ends, nought if they are not.
+
+        `at` is where its method's frame begins, and `header` that of its properties.
+        """
+        length = len(data)
+        if length - header < _HEAD.size:
+            return 0
+        kind, its, size, _, _, left = _HEAD.unpack_from(data, header)
+        body: int = header + size + frames.OVERHEAD
+        end: int = body + left + frames.OVERHEAD
+        if kind != frames.HEADER or its != channel or end > length:
+            return 0
+        if frames.FRAME.unpack_from(data, body) != (frames.BODY, channel, left):
+            return 0
+        listener = self.listeners.get(channel)
+        if listener is not None:
+            listener.delivered(data[at + 7 : header - 1], data[header + 7 : body - 1], data[body + 7 : end - 1])
+        return end
 
     def _pass_on(self, data: bytes) -> None:
         now = self._clock()

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from engine.brokers.findings import Edge, Found, Verdict
-from engine.rabbitmq.broker import RabbitExchange
 from engine.rabbitmq.declare import QueueSpec
+from engine.rabbitmq.endpoints import RabbitExchange
 
 _DROPS_SINCE = (4,)
 """From this version on a quorum queue drops what was delivered 20 times, unless it is told otherwise."""

@@ -9,8 +9,9 @@ import pytest
 
 from actors import BrokerUnavailable, Message, Origin, PublishError, TopologyError
 from engine import broker
-from engine.rabbitmq.broker import EXCHANGE, QUEUE, RabbitExchange, RabbitMQ, RabbitQueue
+from engine.rabbitmq.broker import RabbitMQ
 from engine.rabbitmq.declare import QueueSpec
+from engine.rabbitmq.endpoints import EXCHANGE, QUEUE, RabbitExchange, RabbitQueue
 from tests.brokers.contract import BrokerContract, fetched, message, numbers, opened
 from tests.brokers.surviving import insist
 from tests.servers.rabbitmq import RabbitMQ as Server
@@ -475,8 +476,8 @@ async def test_sources_share_a_connection_and_sinks_another(rabbit: RabbitMQ) ->
     ports: list[Any] = [queue.source("g") for queue in queues] + [queue.sink() for queue in queues]
     async with opened(*ports):
         reading, writing = await rabbit.reading().wire(), await rabbit.writing().wire()
-        assert {port._consumer.wire for port in ports[:3]} == {reading}
-        assert {port._publisher.wire for port in ports[3:]} == {writing}
+        assert {port._lives.now.wire for port in ports[:3]} == {reading}
+        assert {port._lives.now.wire for port in ports[3:]} == {writing}
         assert reading is not writing
         await queues[0].source("never opened").close()
     assert reading.lost.done()
@@ -511,7 +512,7 @@ def test_it_says_where_it_is_and_never_the_password() -> None:
     assert repr(rabbit.queue("orders")) == "RabbitMQ([::1]:5673/shop).queue('orders')"
     assert repr(rabbit.exchange("e", routing_key="k")) == "RabbitMQ([::1]:5673/shop).exchange('e/k')"
     assert repr(rabbit.queue("orders").source("g")) == f"<source of {rabbit.queue('orders')!r}: closed>"
-    assert repr(rabbit.queue("orders").sink()) == f"<sink to {rabbit.queue('orders')!r}: closed>"
+    assert repr(rabbit.queue("orders").sink()) == f"<sink of {rabbit.queue('orders')!r}: closed>"
     assert "secret" not in f"{rabbit.__dict__}"
 
 
@@ -525,7 +526,7 @@ async def test_ports_say_how_far_they_are(rabbit: RabbitMQ) -> None:
             while "2 waiting" not in repr(source):
                 await anyio.sleep(0.005)
         assert repr(source) == f"<source of {queue!r}: 2 waiting, 3 unsettled>"
-        assert repr(sink) == f"<sink to {queue!r}: 0 unconfirmed>"
+        assert repr(sink) == f"<sink of {queue!r}: 0 unconfirmed>"
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,8 @@ import anyio
 import pytest
 from pydantic import BaseModel
 
-from engine.rabbitmq.broker import RabbitMQ, RabbitQueue
+from engine.rabbitmq.broker import RabbitMQ
+from engine.rabbitmq.endpoints import RabbitQueue
 from headrace import Engine, Topology
 from tests.brokers.contract import message, opened
 from tests.brokers.test_rabbitmq import fresh

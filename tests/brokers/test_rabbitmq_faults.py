@@ -11,7 +11,8 @@ from aiormq import spec
 
 from actors import BrokerUnavailable, Message, Origin, PublishError, Sink, Source
 from engine.rabbitmq import frames
-from engine.rabbitmq.broker import RabbitMQ, RabbitQueue
+from engine.rabbitmq.broker import RabbitMQ
+from engine.rabbitmq.endpoints import RabbitQueue
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.test_rabbitmq import fresh
 from tests.servers.ports import free_port
@@ -140,7 +141,7 @@ async def forgotten(server: Server, source: Any, queue: RabbitQueue) -> None:
     """Have the server forget a consumer that goes on to believe in itself."""
     told = await anyio.to_thread.run_sync(server.ctl, "-q", "list_consumers", "queue_name", "consumer_tag")
     (tag,) = [line.split()[1] for line in told.splitlines() if line.split()[0] == queue.name]
-    channel = source._consumer.channel
+    channel = source._lives.now.channel
     await channel.rpc(spec.Basic.Cancel(consumer_tag=tag))
 
 

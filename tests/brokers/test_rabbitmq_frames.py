@@ -14,7 +14,7 @@ from pamqp.header import ContentHeader
 from actors import BrokerError
 from engine.rabbitmq import frames
 from engine.rabbitmq.acks import Unsettled
-from engine.rabbitmq.confirms import Confirms, Publication, Run
+from engine.rabbitmq.confirms import Confirms, Run
 
 texts = st.text(st.characters(codec="utf-8"), max_size=60)
 keys = st.text(st.characters(codec="utf-8"), min_size=1, max_size=30)
@@ -178,7 +178,7 @@ def test_a_run_without_a_gap_is_one_frame() -> None:
 
 def sent(confirms: Confirms, run: Run, count: int) -> None:
     for at in range(count):
-        confirms.add(Publication(run, at, f"id-{at}", ("", "q"), b"x"))
+        confirms.add((run, at, f"id-{at}", ("", "q"), b"x"))
 
 
 @given(st.integers(1, 30), st.lists(st.tuples(st.integers(0, 40), st.booleans(), st.booleans()), max_size=30))
@@ -187,9 +187,10 @@ def test_confirms_find_what_they_confirm(count: int, said: list[tuple[int, bool,
     sent(confirms, run, count)
     waiting, refused = set(range(1, count + 1)), set[int]()
     for tag, multiple, accepted in said:
-        confirms.confirm(tag, multiple, accepted)
+        last = confirms.confirm(tag, multiple, accepted)
         named = {each for each in waiting if each <= tag or tag == 0} if multiple else waiting & {tag}
         waiting -= named
+        assert last == (bool(named) and not waiting)
         refused |= set() if accepted else named
         assert len(confirms) == run.left == len(waiting)
         assert sorted(run.refused) == sorted(tag - 1 for tag in refused)
