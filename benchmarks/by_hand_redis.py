@@ -30,6 +30,8 @@ class Hands:
         self._source = source
         self._reader, self._writer = client(url), client(url)
         self._done: list[Any] = []
+        # As the server says it: redis-py would make a dictionary of the fields of each entry.
+        self._reader.set_response_callback("XREADGROUP", lambda found, **_: found)
 
     async def __aenter__(self) -> Self:
         return self
@@ -44,7 +46,7 @@ class Hands:
         while True:
             found = await self._reader.xreadgroup(GROUP, "hand", {self._source: ">"}, count=most, block=1000)
             if found:
-                return [(id, fields[b"body"]) for id, fields in found[0][1]]
+                return [(id, fields[1]) for id, fields in found[0][1]]
 
     async def give(self, targets: Sequence[str], bodies: Sequence[bytes]) -> None:
         async with self._writer.pipeline(transaction=False) as pipe:
@@ -53,7 +55,7 @@ class Hands:
                 self._done = []
             for target in targets:
                 for raw in bodies:
-                    pipe.xadd(target, {"body": raw})
+                    pipe.execute_command("XADD", target, "*", "body", raw)
             await pipe.execute()
 
     async def settle(self, tokens: Sequence[Any], *, ordered: bool) -> None:
