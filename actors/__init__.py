@@ -63,7 +63,7 @@ from actors.statistics import Counts, Latency, Observer
 from actors.step import not_ours
 from actors.subscriber import to_all
 from actors.supervisor import Supervisor
-from actors.worker import RUN, Worker
+from actors.worker import RUN, Turn, Worker
 
 __all__ = [
     "DEAD_LETTER_HEADERS",
@@ -148,6 +148,7 @@ __all__ = [
     "Supervisor",
     "Timer",
     "TopologyError",
+    "Turn",
     "Unfinished",
     "VirtualClock",
     "Worker",

@@ -90,6 +90,11 @@ class Pool:
         """Stop the workers at once; what they had in hand is put back into the mailbox."""
         await self.supervisor.stop()
 
+    def leave(self) -> None:
+        """Have the workers begin nothing more; they end when they are through with what they have in hand."""
+        for worker in self.workers:
+            worker.leave()
+
     def cut(self) -> None:
         """Cancel the workers, and wait for none of them."""
         self.supervisor.cut()

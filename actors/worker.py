@@ -27,8 +27,28 @@ RUN = 256
 """The most messages that a worker takes at once."""
 SLICE = 0.005
 """Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
-STRIDE = 16
+STRIDE = 4
 """Messages after which it looks how long it has taken."""
+
+
+class Turn:
+    """A turn of the event loop, as the workers of a stage share it: one slow run, and timers and others have theirs."""
+
+    __slots__ = ("holder",)
+
+    def __init__(self) -> None:
+        self.holder: Worker | None = None
+        """Who has kept the event loop for long in this turn."""
+
+    async def pass_on(self, holder: "Worker") -> None:
+        """Let this turn end without another run, and whoever is next have the one after it."""
+        self.holder = holder
+        try:
+            await checkpoint()
+        finally:
+            if self.holder is holder:
+                self.holder = None
+        await checkpoint()
 
 
 class Worker:
@@ -50,6 +70,7 @@ class Worker:
         lane: int = 0,
         alone: bool = False,
         timeout: float | None = None,
+        turn: Turn | None = None,
     ) -> None:
         self.name = name
         self.mailbox = mailbox
@@ -63,6 +84,7 @@ class Worker:
         self.alone = alone
         """No other worker takes from this lane: what it has taken need not go back when it waits."""
         self.timeout = timeout
+        self.turn = turn or Turn()
         self.take = min(RUN, mailbox.capacity)
         self.limit = 1
         """How many it takes at once for now: more and more, while handling them keeps nobody waiting."""
@@ -72,6 +94,8 @@ class Worker:
         self._hands: deque[Message] = deque()
         self._handled: list[Message] = []
         self._waited = False
+        self._slow = False
+        """Whether it has kept the event loop for long in its last run."""
         self._many: tuple[Message | None, Message] = None, Message()
         """The message that a generator is at, and what each of its results is derived of."""
         self._closed = False
@@ -98,24 +122,32 @@ class Worker:
             while run := await self._take():
                 await self._handle(invoke, run)
                 await self._pass_all_on()
-                if len(self.mailbox) and not self._waited:
+                if self._slow:
+                    await self.turn.pass_on(self)
+                elif len(self.mailbox) and not self._waited:
                     await checkpoint()
         finally:
             if bound.actor is not None:
                 await farewell(bound.actor)
 
     def leave(self) -> None:
-        """Finish what is in hand and end; the pool has become smaller."""
+        """Finish what is in hand and end: the pool has become smaller, or time is over."""
         self._leaving = True
         if self.idle is not None:
             self.idle.cancel()
 
     async def _take(self) -> list[Message]:
-        if self._leaving:
-            return []
-        return self.mailbox.take_nowait(self.limit, self.lane) or await self._idle(
-            self.mailbox.take(self.limit, self.lane)
-        )
+        while not self._leaving:
+            if self.turn.holder is not None:
+                await checkpoint()
+            elif run := self.mailbox.take_nowait(self.limit, self.lane):
+                return run
+            else:
+                run = await self._idle(self.mailbox.take(self.limit, self.lane))
+                if not run or self.turn.holder is None:
+                    return run
+                self.mailbox.put_back(run)
+        return []
 
     async def _idle(self, taking: Awaitable[list[Message]]) -> list[Message]:
         """Wait for messages; for none any more when it is to leave."""
@@ -181,6 +213,7 @@ class Worker:
         self.counts.busy_seconds += seconds
         if self.counts.observer is not None and handled:
             self.counts.observer.handled(handled, seconds)
+        self._slow = seconds > SLICE and not self._waited
         if (self._waited and not self.alone) or seconds > SLICE:
             self.limit = max(1, self.limit // 4)
         elif self.limit < self.take:

@@ -56,6 +56,9 @@ class Drain:
             self._begin(until)
             await sleep_forever()
         self._late = True
+        for assembly in self.assemblies:  # each turn of the event loop until they are stopped may take them a message
+            for running in assembly.running:
+                running.pool.leave()
         self.left = self.unfinished()
         with move_on_after(STOPPING):
             await root.stop()

@@ -28,6 +28,7 @@ from actors import (
     Sieve,
     Sink,
     Supervision,
+    Turn,
     Worker,
     by_result,
     to_all,
@@ -150,6 +151,8 @@ class Stages:
         mailbox, logger = self._mailboxes[stage.name], logger_of(self.graph, stage.name)
         kind: Callable[..., Worker] = Worker if batch is None else partial(BatchWorker, batch)
 
+        turn = Turn()
+
         def make(number: int) -> Worker:
             outbox = Outbox(outlets)
             pass_on = _passing_on(stage, outbox, replies)
@@ -159,7 +162,7 @@ class Stages:
                 pass_on, within = traced.passing_on(pass_on), None
                 bind = partial(traced.bind, bind, self.clock, timeout, batch is not None)
             name = f"{stage.name}/{number + 1}"
-            return kind(name, mailbox, bind, outbox, pass_on, retries, counts, self.clock, timeout=within)
+            return kind(name, mailbox, bind, outbox, pass_on, retries, counts, self.clock, timeout=within, turn=turn)
 
         return make
 

@@ -28,6 +28,7 @@ from actors import (
     Receipt,
     Retries,
     Retry,
+    Turn,
     VirtualClock,
     Worker,
     delivered,
@@ -229,6 +230,7 @@ class Bench:
         alone: bool = False,
         timeout: float | None = None,
         batch: Batch | None = None,
+        turn: Turn | None = None,
     ) -> Worker:
         def bind(emit: Any) -> Bound:
             self.bound += 1
@@ -253,6 +255,7 @@ class Bench:
             self.clock,
             alone=alone,
             timeout=timeout,
+            turn=turn,
         )
 
     def put(self, *contents: Any, lane: Callable[[Any], Hashable] | None = None) -> list[Message]:

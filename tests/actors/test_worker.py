@@ -1,6 +1,7 @@
 """`Worker`: takes runs while its handler does not wait, one at a time once it does, and loses nothing by crashing."""
 
 import asyncio
+import time
 from typing import ClassVar
 
 import pytest
@@ -9,7 +10,7 @@ from anyio.lowlevel import checkpoint
 
 from actors import Actor, Crash, Drop, Reject, Retry
 from actors import worker as module
-from actors.worker import RUN, STRIDE
+from actors.worker import RUN, STRIDE, Turn
 from tests.actors.fakes import Bench, bodies, drained, quiet, running
 
 pytestmark = pytest.mark.anyio
@@ -916,3 +917,53 @@ async def test_told_to_leave_as_it_was_given_a_message_it_handles_it_or_leaves_i
 
 def test_says_what_it_has_in_hand():
     assert repr(Bench().worker(echo, name="stage/1")) == "<stage/1: 0 in hand, takes up to 1>"
+
+
+# -- handlers that keep the event loop ---------------------------------------------------------------------------------
+
+
+async def test_workers_whose_handler_keeps_the_event_loop_take_a_turn_each_with_all_others_in_between():
+    bench, turn, seen, turns = Bench(), Turn(), [], [0]
+
+    def slow(number):
+        async def handler(message):
+            time.sleep(2 * module.SLICE)  # noqa: ASYNC251 - that it blocks is the point
+            seen.append((turns[0], number))
+
+        return bench.worker(handler, turn=turn)
+
+    async def count():
+        while True:
+            turns[0] += 1
+            await checkpoint()
+
+    bench.put(*range(20))
+    workers = [slow(number) for number in range(4)]
+    async with create_task_group() as tasks:
+        tasks.start_soon(count)
+        await drained(bench, *workers)
+        tasks.cancel_scope.cancel()
+    each = [at for at, _ in seen[4:]]  # at first nobody knows that it is slow
+    assert max(each.count(at) for at in each) <= 2  # one on asyncio; trio wakes who counts before some and after others
+    assert {number for _, number in seen[4:]} == {0, 1, 2, 3}
+
+
+async def test_a_handler_that_becomes_slow_in_the_middle_of_a_run_does_not_keep_the_event_loop_for_the_rest_of_it():
+    bench, seen, turns = Bench(), [], [0]
+
+    async def handler(message):
+        if message.body >= 200:
+            time.sleep(module.SLICE)  # noqa: ASYNC251 - that it blocks is the point
+            seen.append(turns[0])
+
+    async def count():
+        while True:
+            turns[0] += 1
+            await checkpoint()
+
+    bench.put(*range(220))
+    async with create_task_group() as tasks:
+        tasks.start_soon(count)
+        await drained(bench, bench.worker(handler))
+        tasks.cancel_scope.cancel()
+    assert max(seen.count(turn) for turn in seen) <= STRIDE

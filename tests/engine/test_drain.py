@@ -1,6 +1,7 @@
 """A drain that cannot finish: what is left is told by stage and goes back, whatever it is that hangs."""
 
 import threading
+import time
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -309,3 +310,23 @@ async def test_a_drain_of_no_time_with_nothing_to_do_is_no_failure() -> None:
     engine = Engine(topology.graph(), drain=0)
     started = engine.started
     assert await run_and_drain(engine, started) is None
+
+
+@pytest.mark.parametrize("workers", [1, 4])
+async def test_a_handler_that_keeps_the_event_loop_does_not_hold_up_a_drain_whose_time_is_over(workers: int) -> None:
+    memory, topology, handled, begun = Memory(), Topology("drained"), [], anyio.Event()
+
+    @topology.subscriber(memory.topic("in"), max_workers=workers)
+    async def work(body: dict[str, int]) -> None:
+        time.sleep(0.1)  # noqa: ASYNC251 - that it blocks is the point
+        handled.append(body["id"])
+        begun.set()
+
+    await fill(memory, 40)
+    began = time.monotonic()
+    error = await run_and_drain(Engine(topology.graph(), drain=0.2), begun)
+    assert error is not None
+    assert time.monotonic() - began < 2
+    assert error.left == {"work": 40 - len(handled)}
+    assert error.unfinished[0].waiting == (f"{40 - len(handled)} in its mailbox",)
+    assert [each for each in await rest(memory) if each in handled] == []
