@@ -1,12 +1,14 @@
 """`headrace top`: the stages of a running engine on the terminal, as they are each second."""
 
 import json
+import sys
 from typing import Annotated
 
 import typer
 
 from engine.cli.exits import Code
 from engine.cli.options import Json
+from engine.cli.plain import plain
 from engine.cli.rates import ORDERS
 from engine.cli.remote import HERE, Remote, Token, Url
 
@@ -21,7 +23,7 @@ def top(
 ) -> int:
     """Watch the stages: how full, how fast, how slow, what fails. Keys steer what is selected.
 
-    With --json the status once, and no more.
+    With --json the status once, and no more; without a terminal the table once.
     """
     if sort not in ORDERS:
         raise typer.BadParameter(f"{sort!r} is none of {', '.join(ORDERS)}", param_hint="--sort")
@@ -29,6 +31,9 @@ def top(
         status = remote.get("/status")
         if json_:
             print(json.dumps(status, indent=2))
+            return Code.DONE
+        if not sys.stdout.isatty():
+            print(plain(status, sort))
             return Code.DONE
         from engine.cli.screen import Top  # here, as it takes a while to import
 

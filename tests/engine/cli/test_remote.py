@@ -90,6 +90,16 @@ def test_top_as_json_is_the_status(steered: Command) -> None:
     assert [each["stage"] for each in status["stages"]] == ["check", "to:done"]
 
 
+def test_top_without_a_terminal_prints_the_stages_once_as_text(steered: Command) -> None:
+    result = steered("top")
+    assert (result.code, result.err) == (Code.DONE, "")
+    assert "\x1b" not in result.out
+    title, *stages, engine = result.out.splitlines()
+    assert title.split()[:5] == ["stage", "state", "workers", "mailbox", "handled"]
+    assert [line.split()[0] for line in stages] == ["check", "to:done"]
+    assert engine == "ready"
+
+
 def test_a_stage_is_paused_and_resumed_by_its_name_or_by_a_glob(steered: Command) -> None:
     assert steered("pause", "check").out == "shop.check: paused, 2 workers\n"
     assert stage(steered, "check")["paused"] is True
