@@ -19,6 +19,8 @@ LEAST = 50
 """Messages that a contender gets at least."""
 SPARE = 30.0
 """Seconds that a process may take beside its messages."""
+IDLE = 1000
+"""Messages of a latency run, one after the other."""
 MOST_PACE = 5000.0
 """Messages a second of a latency run, at most: what the probe itself sends and reads without being late."""
 
@@ -149,7 +151,7 @@ async def latency(
 ) -> Latency | None:
     """How long messages take at a pace (at 0: one after the other); None where not all came in time."""
     pace = min(pace, MOST_PACE)
-    messages = int(pace * seconds) if pace else 300
+    messages = int(pace * seconds) if pace else IDLE
     async with stage(server, 1) as (_, source, targets):
         named = {"broker": server.broker, "url": server.url, "source": source}
         total = messages + WARM
