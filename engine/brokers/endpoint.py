@@ -1,9 +1,10 @@
 """What brokers and endpoints of every kind offer from outside of an engine: publishing, and asking for a reply."""
 
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
+from dataclasses import fields
 from functools import lru_cache
 from time import time_ns
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, cast
 from uuid import uuid4
 
 from anyio import CancelScope, Lock, fail_after
@@ -79,6 +80,30 @@ class Reachable:
         except DecodeError as error:
             raise DecodeError(f"the reply of {self!r}: {error}") from error
         return reply
+
+
+class Declared(Reachable):
+    """An endpoint that is a dataclass, its broker and its name before all else."""
+
+    __slots__ = ()
+    broker: Any
+    name: str
+
+    @property
+    def options(self) -> Mapping[str, Any]:
+        """What was declared beside the name."""
+        declared = fields(cast(Any, self))[2:]
+        given = {field.name: getattr(self, field.name) for field in declared}
+        return {field.name: given[field.name] for field in declared if given[field.name] != field.default}
+
+    @property
+    def kind(self) -> str:
+        """What it is, by the name of the method that makes it."""
+        return type(self).__name__.lower().removeprefix(self.broker.system)
+
+    def __repr__(self) -> str:
+        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
+        return f"{self.broker!r}.{self.kind}({self.name!r}{options})"
 
 
 class Enterable:

@@ -1,12 +1,12 @@
 """`Nats`: streams of JetStream and subjects of core NATS, on nats-py."""
 
-from collections.abc import Hashable, Mapping, Sequence
-from dataclasses import dataclass, fields, replace
-from typing import Any, cast
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 from uuid import uuid4
 
 from actors import Capabilities, Description, TopologyError
-from engine.brokers.endpoint import INBOX, Enterable, Reachable
+from engine.brokers.endpoint import INBOX, Declared, Enterable
 from engine.nats.core import SubjectSink, SubjectSource
 from engine.nats.declare import Place, Reader, Start, covers, durable_name
 from engine.nats.described import describe_stream, describe_subject
@@ -83,28 +83,15 @@ class Nats(Enterable):
         return f"Nats({self.target.where!r})"
 
 
-class _Endpoint(Reachable):
+class _Endpoint(Declared):
     """What the endpoints have in common."""
 
     __slots__ = ()
     broker: Nats
-    name: str
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What was declared beside the name."""
-        declared = fields(cast(Any, self))[2:]
-        given = {field.name: getattr(self, field.name) for field in declared}
-        return {field.name: given[field.name] for field in declared if given[field.name] != field.default}
 
     def reply_to(self, destination: str) -> "NatsSubject":
         """The subject of that name."""
         return NatsSubject(self.broker, destination)
-
-    def __repr__(self) -> str:
-        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
-        kind = type(self).__name__.removeprefix("Nats").lower()
-        return f"{self.broker!r}.{kind}({self.name!r}{options})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)

@@ -1,13 +1,13 @@
 """`Redis`: streams with consumer groups, lists, and pub/sub channels, on redis-py."""
 
-from collections.abc import Hashable, Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Any, cast
+from typing import Any
 from uuid import uuid4
 
 from actors import Capabilities, Description, Message, TopologyError
-from engine.brokers.endpoint import INBOX, Enterable, Reachable
+from engine.brokers.endpoint import INBOX, Declared, Enterable
 from engine.redis.channel import ChannelSource
 from engine.redis.connection import pack
 from engine.redis.described import describe
@@ -89,19 +89,11 @@ class Redis(Enterable):
         return f"Redis({self.target.where!r})"
 
 
-class _Endpoint(Reachable):
+class _Endpoint(Declared):
     """What the endpoints have in common."""
 
     __slots__ = ()
     broker: Redis
-    name: str
-
-    @property
-    def options(self) -> Mapping[str, Any]:
-        """What was declared beside the name."""
-        declared = fields(cast(Any, self))[2:]
-        given = {field.name: getattr(self, field.name) for field in declared}
-        return {field.name: given[field.name] for field in declared if given[field.name] != field.default}
 
     def reply_to(self, destination: str) -> "RedisInbox":
         """The list of that name, which expires."""
@@ -109,14 +101,9 @@ class _Endpoint(Reachable):
 
     def describe(self, group: str | None) -> Description:
         """It as AsyncAPI has it: there the bindings of Redis are without a word of their own."""
-        kind = type(self).__name__.removeprefix("Redis").lower()
+        kind = self.kind
         own = getattr(self, "group", None) or group if kind == "stream" and group is not None else None
         return describe(self.broker.target, kind, self.name, own, reading=group is not None)
-
-    def __repr__(self) -> str:
-        options = "".join(f", {name}={value!r}" for name, value in self.options.items())
-        kind = type(self).__name__.removeprefix("Redis").lower()
-        return f"{self.broker!r}.{kind}({self.name!r}{options})"
 
 
 @dataclass(frozen=True, slots=True, repr=False)
