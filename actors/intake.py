@@ -148,8 +148,9 @@ class Intake:
                     raise DecodeError(f"a body of {len(raw)} bytes is over the limit of max_body={most}")
                 message.body = decode(raw)
                 if lane is not None:
-                    message.lane = lane(message)
-                    hash(message.lane)
+                    message.lane = key = lane(message)
+                    if type(key) is not str:
+                        hash(key)  # what cannot be, nothing can be kept in order by
             except Exception as error:
                 of_key = message.body is not None and not isinstance(error, DecodeError)
                 self.ledger.reject(message, _keyless(error) if of_key else self.refusal(error), self.stage)

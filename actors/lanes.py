@@ -5,12 +5,16 @@ A key costs nothing while none of its messages is held. With several lanes a key
 a worker with state of its own sees all of it.
 """
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Collection, Hashable, Sequence
+from operator import attrgetter
 
 from actors.mailbox import Mailbox
 from actors.message import Message
 from actors.turn import Turn
+
+
+_key = attrgetter("lane")
 
 
 class Lanes(Mailbox[Message]):
@@ -55,7 +59,30 @@ class Lanes(Mailbox[Message]):
             self._wake_taker(lane)
 
     def _pick(self, limit: int, lane: int) -> list[Message]:
-        ready, holds = self._lanes[lane], self._holds
+        ready = self._lanes[lane]
+        if not ready:
+            return []
+        run = self._some(ready, limit) if self._holds else self._first(ready, limit)
+        self._waiting -= len(run)
+        self.held += len(run)
+        if self._putters:
+            self._wake_putter()
+        return run
+
+    def _first(self, ready: deque[Message], limit: int) -> list[Message]:
+        """The next ones, where nobody holds any key."""
+        if len(ready) <= limit:
+            run = list(ready)
+            ready.clear()
+        else:
+            run = [ready.popleft() for _ in range(limit)]
+        holds = self._holds = dict(Counter(map(_key, run)))  # counted in C
+        holds.pop(None, None)
+        return run
+
+    def _some(self, ready: deque[Message], limit: int) -> list[Message]:
+        """The next ones of which nobody else holds the key; what is held is parked."""
+        holds = self._holds
         run: list[Message] = []
         mine: set[Hashable] = set()
         while ready and len(run) < limit:
@@ -74,10 +101,6 @@ class Lanes(Mailbox[Message]):
                 self._give_back([message])
             else:
                 self._parked.setdefault(key, deque()).append(message)
-        self._waiting -= len(run)
-        self.held += len(run)
-        if self._putters:
-            self._wake_putter()
         return run
 
     def done(self, run: Sequence[Message]) -> None:
@@ -125,6 +148,9 @@ class Lanes(Mailbox[Message]):
 
     def _release(self, run: Sequence[Message]) -> list[Hashable]:
         holds, parked = self._holds, self._parked
+        if not self.held and not self._abandoned:  # it was all that anybody held
+            holds.clear()
+            return list(parked)
         freed = []
         for message in run:
             key = message.lane

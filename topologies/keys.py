@@ -1,7 +1,10 @@
 """`key=` compiled: what order is kept by, and what is published as a message's key."""
 
 from collections.abc import Callable, Hashable, Iterable
+from operator import attrgetter
 from typing import Any
+
+from pydantic import BaseModel
 
 from actors import DecodeError, Message
 from topologies.fields import lack, reader, scalar
@@ -24,7 +27,22 @@ def lane_of(key: Key | None, handler: Handler, where: Where) -> Callable[[Messag
     if wrong is not None:
         raise where.error(f"key={key!r}: {wrong[0]}", wrong[1])
     read = reader(key)
-    return lambda message: read(message.body)
+    if not _is_model(handler.body) or "." in key:
+        return lambda message: read(message.body)
+    quick = attrgetter(f"body.{key}")
+
+    def lane(message: Message) -> Hashable:
+        try:
+            found: Hashable = quick(message)
+        except AttributeError:
+            found = read(message.body)  # which says what is wrong
+        return found
+
+    return lane
+
+
+def _is_model(kind: Any) -> bool:
+    return isinstance(kind, type) and issubclass(kind, BaseModel)
 
 
 def published_key(
