@@ -13,7 +13,6 @@ from actors.mailbox import Mailbox
 from actors.message import Message
 from actors.turn import Turn
 
-
 _key = attrgetter("lane")
 
 

@@ -137,9 +137,8 @@ def packed(message: Message) -> list[tuple[str, bytes]]:
                 raise TypeError(f"the name of header {name!r} is {type(name).__name__}: expected str")
             made.append((name, encoded(value, name)))
     origin = message.origin
-    if type(origin) is Fetched and not origin.read.headers:  # which is where it would have ids from
-        if message.reply_to is None:
-            return made
+    if message.reply_to is None and type(origin) is Fetched and not origin.read.headers:
+        return made  # its ids would be among them
     if (id := origin.id) is not None:
         made.append((ID, id.encode()))
     if (correlation_id := origin.correlation_id) is not None:
