@@ -121,6 +121,11 @@ class RabbitSource:
         except BrokerError:
             pass  # it goes by itself, a little later
 
+    async def ping(self) -> None:
+        """Return when the server has answered, connected anew where need be. The next fetch consumes anew."""
+        if (wire := await self._lives.wire()) is not None:
+            await wire.ping()
+
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
         return self._lives.now is not None and self._lives.now.error is None
