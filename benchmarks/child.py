@@ -38,7 +38,7 @@ def loaded(job: Job, lap: Lap, contender: Contender) -> Callable[[], Coroutine[A
         if contender.kind == "best":
             return partial(codec_alone, job, lap)
         return partial(import_module("benchmarks.by_headrace").run_in_process, job, lap)
-    if contender.kind in ("naive", "best", "lower"):
+    if contender.kind in ("naive", "best", "fetch", "lower"):
         import_module(f"benchmarks.by_hand_{job.broker}")
         return partial(getattr(import_module("benchmarks.loops"), contender.kind), job, lap)
     return partial(import_module(f"benchmarks.by_{contender.kind}").run, job, lap, contender.setting)

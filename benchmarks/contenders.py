@@ -3,13 +3,15 @@
 from dataclasses import dataclass
 from importlib.util import find_spec
 
-from benchmarks.hands import goes_lower
+from benchmarks.hands import goes
 from benchmarks.work import WORKS, Work
 
 IN_PROCESS = "in process"
 """What stands where others name a broker."""
-LOWER = ("bridge", "consume", "io-100")
-"""The works of the loop one layer lower: those that the engine is held against."""
+COMPARED = ("bridge", "consume", "io-100")
+"""The works of the loops that go another way than the best: those that the engine is held against."""
+WAYS = {"fetch": "Fetch", "lower": "Lower"}
+"""The hands of each."""
 FEATURES = ("key", "retry", "metrics", "tracing", "all")
 
 
@@ -37,10 +39,10 @@ class Contender:
             return "it handles one at a time"
         if self.kind == "naive" and work.batch:
             return "it has no batches"
-        if self.kind == "lower" and work.name not in LOWER:
-            return f"it is measured on {', '.join(LOWER)}"
-        if self.kind == "lower" and not goes_lower(broker):
-            return f"benchmarks/by_hand_{broker}.py has no class `Lower`"
+        if self.kind in WAYS and work.name not in COMPARED:
+            return f"it is measured on {', '.join(COMPARED)}"
+        if self.kind in WAYS and not goes(broker, WAYS[self.kind]):
+            return f"benchmarks/by_hand_{broker}.py has no class `{WAYS[self.kind]}`"
         if self.kind == "faststream":
             return self._faststream_cannot(broker, work)
         if self.kind == "headrace" and self.setting and work.name not in ("bridge", "io-100"):
@@ -70,6 +72,7 @@ CONTENDERS = {
         Contender("naive", "a loop by hand, one message at a time", "naive", streaming=False),
         Contender("best", "the best loop by hand on the client's ordinary API", "best"),
         Contender("best-uvloop", "the same on uvloop", "best", uvloop=True),
+        Contender("best-fetch", "the best loop by the client's own fetches, where those are not its fastest", "fetch"),
         Contender("lower", "the same loop, one layer below the client's ordinary API", "lower"),
         Contender("faststream", "FastStream as it comes", "faststream", streaming=False),
         Contender("faststream-safe", "FastStream, its best setting with at least once", "faststream", "safe"),

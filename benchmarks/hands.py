@@ -19,6 +19,7 @@ class Hands(Protocol):
     """One broker's client in the hands of a loop, at least once. Open from enter to exit.
 
     Classes `Hands` keep to the client's ordinary API; classes `Lower` do the same one layer below, where it is public.
+    `Fetch` is the ordinary way to read from where messages wait, where another way is faster.
     """
 
     windows: int
@@ -88,19 +89,18 @@ class Places(Protocol):
 BROKERS = ("redis", "nats", "rabbitmq", "kafka")
 
 
-def hands(broker: str, url: str, source: str, lower: bool = False) -> Hands:
-    """The client of one broker for a loop that reads this source, or what stands one layer below its ordinary API.
+def hands(broker: str, url: str, source: str, way: str = "Hands") -> Hands:
+    """The client of one broker for a loop that reads this source, by the class of that name.
 
     The module is imported here, and not before.
     """
-    module = import_module(f"benchmarks.by_hand_{broker}")
-    made: Hands = module.Lower(url, source) if lower else module.Hands(url, source)
+    made: Hands = getattr(import_module(f"benchmarks.by_hand_{broker}"), way)(url, source)
     return made
 
 
-def goes_lower(broker: str) -> bool:
-    """Whether there is a class `Lower` for this broker: the same hands, one layer below the client's ordinary API."""
-    return hasattr(import_module(f"benchmarks.by_hand_{broker}"), "Lower")
+def goes(broker: str, way: str) -> bool:
+    """Whether there are hands of that name for this broker."""
+    return hasattr(import_module(f"benchmarks.by_hand_{broker}"), way)
 
 
 def places(broker: str, url: str) -> Places:

@@ -22,10 +22,10 @@ async def naive(job: Job, lap: Lap) -> None:
         lap.finish()
 
 
-async def best(job: Job, lap: Lap, lower: bool = False) -> None:
+async def best(job: Job, lap: Lap, way: str = "Hands") -> None:
     """Runs of messages, the next one read while this one is published; for handlers that wait, many at once."""
     work = WORKS[job.work]
-    async with hands(job.broker, job.url, job.source, lower) as mine:
+    async with hands(job.broker, job.url, job.source, way) as mine:
         reading = asyncio.create_task(mine.take(READ))
         try:
             if work.wait:
@@ -40,7 +40,12 @@ async def best(job: Job, lap: Lap, lower: bool = False) -> None:
 
 async def lower(job: Job, lap: Lap) -> None:
     """The same loops, one layer below the client's ordinary API."""
-    await best(job, lap, lower=True)
+    await best(job, lap, "Lower")
+
+
+async def fetch(job: Job, lap: Lap) -> None:
+    """The same by the client's own fetches of many, where these are not its fastest."""
+    await best(job, lap, "Fetch")
 
 
 async def _in_runs(mine: Hands, reading: "asyncio.Task[Taken]", job: Job, work: Work, lap: Lap) -> None:

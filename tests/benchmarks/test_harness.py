@@ -114,7 +114,12 @@ def test_the_loop_one_layer_lower_takes_part_where_it_is_written(monkeypatch: py
     assert [name for name in WORKS if not lower.cannot("redis", WORKS[name])] == ["bridge", "consume", "io-100"]
     monkeypatch.delattr(by_hand_redis, "Lower")
     assert "by_hand_redis.py has no class `Lower`" in lower.cannot("redis", WORKS["bridge"])
-    assert list(CONTENDERS).index("lower") == list(CONTENDERS).index("best-uvloop") + 1
+
+
+def test_the_loop_by_fetches_takes_part_where_a_faster_way_is_the_best() -> None:
+    fetch = CONTENDERS["best-fetch"]
+    assert [name for name in WORKS if not fetch.cannot("nats", WORKS[name])] == ["bridge", "consume", "io-100"]
+    assert "by_hand_redis.py has no class `Fetch`" in fetch.cannot("redis", WORKS["bridge"])
 
 
 def command(*arguments: str, **environment: str) -> "subprocess.Popen[str]":

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import anyio
 import pytest
 
 from headrace import DrainTimeout, Engine, RabbitMQ, Redis
-from tests.brokers.test_engine import Item, Site, ids, run_until, settled
+from tests.brokers.test_engine import Item, Site, ids, run_until
 from tests.servers.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
@@ -49,15 +50,15 @@ async def drained(engine: Engine, when: anyio.Event) -> DrainTimeout | None:
     return None
 
 
-async def comes_again(site: Site, count: int) -> list[int]:
-    """What another engine of the same group handles."""
-    topology, seen = site.topology(), set()
+async def comes_again(site: Site, expected: Iterable[int]) -> list[int]:
+    """What another engine of the same group handles until it has had these; what comes before them comes first."""
+    topology, seen, awaited = site.topology(), set[int](), set(expected)
 
     @topology.subscriber(site.place("in"))
     async def work(item: Item) -> None:
         seen.add(item.id)
 
-    await run_until(topology, lambda engine: len(seen) >= count or settled(count)(engine))
+    await run_until(topology, lambda engine: awaited <= seen)
     return sorted(seen)
 
 
@@ -83,7 +84,7 @@ async def test_full_mailboxes_behind_a_hanging_handler_go_back(site: Site) -> No
     assert error is not None
     assert error.left == {"work": 12}
     assert error.unfinished[0].waiting == ("2 in its handler", "10 in its mailbox")
-    assert await comes_again(site, 60) == list(range(60))
+    assert await comes_again(site, range(60)) == list(range(60))
 
 
 async def test_a_thread_that_hangs_keeps_nothing_from_the_broker(site: Site) -> None:
@@ -105,7 +106,7 @@ async def test_a_thread_that_hangs_keeps_nothing_from_the_broker(site: Site) -> 
         tasks.start_soon(run)
         await stuck.wait()
         try:
-            assert await comes_again(site, 20) == list(range(20))
+            assert await comes_again(site, range(20)) == list(range(20))
             assert not errors, "the thread was still at work"
         finally:
             release.set()
@@ -142,7 +143,7 @@ async def test_a_publisher_without_an_answer_gives_back_what_it_has(server: Any,
     assert error is not None
     assert error.left == {"work": 20}
     assert any("not confirmed" in wait for wait in error.unfinished[0].waiting)
-    assert await comes_again(site, 20) == list(range(20))
+    assert await comes_again(site, range(20)) == list(range(20))
 
 
 PROGRAM = """
@@ -204,7 +205,7 @@ async def test_signals_acknowledge_nothing_that_is_unfinished(
     assert all(json.loads(line) for line in lines[:-1])
     if isinstance(site.broker, Redis):
         site.broker = Redis(server.url, min_idle=1)  # another consumer takes over what is not renewed for so long
-    again = await comes_again(site, 15)
+    again = await comes_again(site, range(5, 20))
     assert set(range(5, 20)) <= set(again)
     acknowledged = set(range(20)) - set(again)
     assert acknowledged <= set(ids(await site.read("out", len(acknowledged))))
