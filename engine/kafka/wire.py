@@ -1,11 +1,12 @@
 """Between a Kafka record and a message: keys, headers, and the three properties that Kafka has no field for."""
 
 from collections.abc import Sequence
-from typing import Any, Protocol
-
-from aiokafka import ConsumerRecord
+from typing import TYPE_CHECKING, Any, Protocol
 
 from actors import Message
+
+if TYPE_CHECKING:
+    from aiokafka import ConsumerRecord
 
 ID, CORRELATION_ID, REPLY_TO = "headrace-id", "headrace-correlation-id", "headrace-reply-to"
 """The headers that carry a message's id, correlation id and place for replies. They are not among its `headers`."""
@@ -39,6 +40,8 @@ class Fetched:
     @property
     def record(self) -> "ConsumerRecord[bytes, bytes]":
         """The client library's own object, made now if it was not made before."""
+        from aiokafka import ConsumerRecord  # when somebody asks: naming a topic imports no client
+
         read = self.read
         if isinstance(read, ConsumerRecord):
             return read

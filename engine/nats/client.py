@@ -72,6 +72,7 @@ class Link:
         async with self._lock:
             if self._client is not None and self._client.is_connected:
                 return self._client
+            lost = self._client is not None
             await self.close()
             client = await self._connect()
             try:
@@ -82,6 +83,8 @@ class Link:
                     raise trouble(error, self.where) from None
                 raise
             self._client = client
+            if lost:
+                _logger.info("%s: connected anew", self.where)
             return client
 
     async def _connect(self) -> DirectClient:

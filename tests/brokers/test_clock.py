@@ -30,7 +30,7 @@ class Jumping:
 def jumping(monkeypatch: pytest.MonkeyPatch) -> Jumping:
     clock = Jumping()
     monkeypatch.setattr(time, "time", clock)
-    for module in ("actors.ledger", "actors.retries", "engine.rabbitmq.sink", "engine.memory.ports"):
+    for module in ("actors.ledger", "actors.retries", "engine.rabbitmq.publisher", "engine.memory.ports"):
         monkeypatch.setattr(f"{module}.time", clock)
     return clock
 

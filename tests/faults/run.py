@@ -228,7 +228,8 @@ def _logged(engines: Engines) -> Counter[str]:
     told = engines.told()
     told.pop("tasks", None)
     told["handled by others"] = engines.told("[1-9]")["handled"]
-    told["reconnects"] = log.count("next try in") + log.count("Unable connect to")  # the latter is aiokafka's word
+    said = ("next try in", "connected anew", "Unable connect to")  # the last is aiokafka's word
+    told["reconnects"] = sum(map(log.count, said))
     told["crashed workers"] = len(re.findall(r"carry/\d+ crashed, restarted", log))
     told["crashed stages"] = log.count("carry crashed, restarted")
     return told
