@@ -21,11 +21,15 @@ OPTIONS: dict[str, dict[str, Any]] = {
 MEASURED = ("metrics", "all")
 
 
-async def run(job: Job, lap: Lap, setting: str) -> None:
-    """Run the work's topology until all messages are settled."""
+def loaded(job: Job, lap: Lap, setting: str) -> Engine:
+    """The engine of a work's topology, with what it measures and traces by; not running yet."""
     takes, gives = endpoints(job)
     topology = declare(WORKS[job.work], lap, takes, gives, OPTIONS[setting])
-    engine = Engine(topology.graph(), **providers(setting))
+    return Engine(topology.graph(), **providers(setting))
+
+
+async def run(job: Job, lap: Lap, engine: Engine) -> None:
+    """Run it until all messages are settled."""
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(engine.run)
         await engine.started.wait()

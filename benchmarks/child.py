@@ -41,6 +41,9 @@ def loaded(job: Job, lap: Lap, contender: Contender) -> Callable[[], Coroutine[A
     if contender.kind in ("naive", "best", "fetch", "lower"):
         import_module(f"benchmarks.by_hand_{job.broker}")
         return partial(getattr(import_module("benchmarks.loops"), contender.kind), job, lap)
+    if contender.kind == "headrace":  # made before the garbage collector is set, as `headrace run` does
+        module = import_module("benchmarks.by_headrace")
+        return partial(module.run, job, lap, module.loaded(job, lap, contender.setting))
     return partial(import_module(f"benchmarks.by_{contender.kind}").run, job, lap, contender.setting)
 
 

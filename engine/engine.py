@@ -155,7 +155,7 @@ class Engine:
         async with create_task_group() as tasks:
             tasks.start_soon(self.clock.run)
             tasks.start_soon(self._drain.when_asked, root)
-            tasks.start_soon(watch, self.health, self._heartbeat)
+            tasks.start_soon(watch, self.health, self._heartbeat, self._watch.stalled_after)
             tasks.start_soon(keep_asking, self._links)
             if burst:
                 tasks.start_soon(self._drain.when_empty)

@@ -12,13 +12,19 @@ from engine.health.heartbeat import BEAT, Heartbeat
 logger = getLogger("headrace")
 
 
-async def watch(health: Callable[[], Health], heartbeat: Heartbeat) -> None:
-    """Beat, and look whether a stage has stopped, every `BEAT` seconds until cancelled."""
+LOOKS = 20
+"""Times that is looked at a stage before it counts as stalled: a look takes time for every stage that there is."""
+
+
+async def watch(health: Callable[[], Health], heartbeat: Heartbeat, stalled_after: float) -> None:
+    """Until cancelled, beat every `BEAT` seconds, and look now and then whether a stage has stopped."""
     since: dict[tuple[str, str], float] = {}
+    beats = max(1, int(stalled_after / LOOKS / BEAT))
     with heartbeat:
         while True:
-            await sleep(BEAT)
-            heartbeat.beat()
+            for _ in range(beats):
+                await sleep(BEAT)
+                heartbeat.beat()
             for stage in health().stages:
                 log_change(stage, since, monotonic())
 

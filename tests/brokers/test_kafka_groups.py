@@ -126,14 +126,15 @@ async def test_a_topic_that_was_made_anew_is_read_from_its_beginning(kafka_serve
             await client.delete_topics([topic.name])
         await make(kafka_server, topic.name)
         await published(topic, [10, 11])
+        run: list[Message] = []
         async with asyncio.timeout(20):
-            again = await fetched(source, 2)
-            assert numbers(again) == [3, 4]
-            await source.settle([], again)
-            again = await fetched(source, 2)
-            new = await fetched(source, 2)
-        assert (numbers(new), [each.offset for each in new]) == ([10, 11], [0, 1])
-        await source.settle([], again)
+            while numbers(run[-2:]) != [10, 11]:
+                run += await fetched(source, 2)
+        # A group that is balanced while there is no topic takes what was given back with it, for it is nobody's now.
+        assert numbers(run[:-2]) in ([3, 4], [])
+        new = run[-2:]
+        assert [each.offset for each in new] == [0, 1]
+        await source.settle([], run[:-2])
         await source.settle(old, [])
         await source.settle(new, [])
         await position(kafka_server, "readers", topic.name, 2)

@@ -54,6 +54,7 @@ async def test_a_wrong_password_is_refused_and_not_told(
     kafka_server: KafkaServer, mechanism: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="aiokafka.conn")
     url = kafka_server.login_url.replace(kafka_server.password, WRONG)
     for error in await refusals(broker(f"{url}?sasl_mechanism={mechanism}")):
         assert isinstance(error, BrokerRefused)
@@ -67,6 +68,7 @@ async def test_the_right_password_is_not_logged_either(
     kafka_server: KafkaServer, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, logger="aiokafka.conn")
     topic = broker(kafka_server.login_url).topic(fresh())  # type: ignore[attr-defined]
     source, sink = await ready(topic)
     async with opened(source, sink):
