@@ -5,7 +5,7 @@ import pytest
 
 from engine.health import stalls
 from engine.health.health import Health
-from engine.health.heartbeat import Heartbeat
+from engine.health.heartbeat import BEAT, Heartbeat
 
 pytestmark = pytest.mark.anyio
 
@@ -30,7 +30,7 @@ async def test_the_more_patience_is_asked_for_the_less_often_is_looked(
         return Health(True, True, True, False, (), ())
 
     async def soon(seconds: float) -> None:
-        assert seconds == stalls.BEAT
+        assert seconds == BEAT
         await anyio.lowlevel.checkpoint()
 
     monkeypatch.setattr(stalls, "sleep", soon)
