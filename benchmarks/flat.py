@@ -26,7 +26,7 @@ from headrace import Engine, Memory, Message, Topology
 WATCHED = 100_000
 """Messages that the watch runs over, the last of each run."""
 MANY = 1_000_000
-"""Keys that are seen at most. With fewer of them as many messages go through, for a million of these weigh by themselves."""
+"""Keys that are seen at most; as many messages go through with fewer of them, for a million weigh by themselves."""
 SETTLED = 0.5
 """Seconds that the stages have to start, before there is anything to do."""
 FIRST, EACH = 100_000, 1_000_000
