@@ -109,7 +109,7 @@ class Cutter:
                     lane.append(batch)
                     batch.builder.append(timestamp=None, key=key, value=message.raw, headers=headers)
                 batch.indices.append(index)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # whatever it is, it is the message's own
                 failures[index] = error
         if lingering:
             return [lingering]

@@ -22,7 +22,9 @@ logger = getLogger("headrace.kafka")
 _POLL = 500
 """Milliseconds that one poll waits for messages."""
 _AHEAD = 1024
-"""Messages that are taken over from the client at once: when it has none left it asks the broker for more."""
+"""Messages that are taken over from the client at once, at most: when it has none left it asks the broker for more."""
+_FETCHES = 4
+"""How many times the most that was asked for are taken over, at most: how large a body is nobody knows."""
 _SILENCE = 5.0
 """Seconds without a message after which the broker is asked whether there really is none; it has as many to answer."""
 _REFRESH = 30_000
@@ -50,6 +52,8 @@ class KafkaSource:
         self._heard = self._moved = 0.0
         self._at: dict[TopicPartition, int] = {}
         self._reached = False
+        self._asked = 1
+        """The most that were asked for at once."""
         self._silence = min(_SILENCE, options.stall)
         self.remade = 0
         """How often the consumer was made anew because it was stuck."""
@@ -121,7 +125,9 @@ class KafkaSource:
         try:
             with move_on_after(stall) as polling:
                 self._polling = polling
-                most = max(limit, _AHEAD) if kafka_client.lean(assignment.consumer) else limit
+                asked = self._asked = max(self._asked, limit)
+                lean = kafka_client.lean(assignment.consumer)
+                most = max(limit, min(_AHEAD, _FETCHES * asked)) if lean else limit
                 found = await assignment.consumer.getmany(timeout_ms=_POLL, max_records=most)
         except Exception as error:
             await self._abandon(assignment)

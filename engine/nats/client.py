@@ -24,6 +24,8 @@ CLOSING = 1.0
 """Seconds that closing a connection may take: nats-py waits for ever after a failed TLS handshake."""
 ANSWER = 5.0
 """Seconds in which a server that is there answers a question that costs it nothing."""
+TURNS = 10
+"""Turns in which an event loop that was held up reads what has come meanwhile, an answer among it."""
 _logger = getLogger("headrace")
 
 
@@ -191,12 +193,17 @@ class Link:
             raise trouble(error, self.where) from None
         return found
 
-    async def ping(self) -> None:
-        """Return when the server has answered, connected anew where need be; one that does not is given up."""
+    async def ping(self, heard: Callable[[], bool] = lambda: False) -> None:
+        """Return when the server has answered, connected anew where need be; one that does not is given up.
+
+        Unless it was heard meanwhile: the answer may come behind much else.
+        """
         client = await self.connected()
         try:
             await flushed(client, min(ANSWER, self.target.options.timeout))
         except Exception as error:
+            if heard() and client.is_connected:
+                return
             await self.close()
             self._lost()
             raise trouble(error, self.where) from None
@@ -211,14 +218,24 @@ class Link:
 async def flushed(client: Client, patience: float) -> None:
     """Return when the server has taken all that was published.
 
-    nats-py's own `flush` lets its PING overtake what is still waiting to be written.
+    nats-py's own `flush` lets its PING overtake what is still waiting to be written; and one that is cancelled has
+    nats-py stop reading when the answer comes.
     """
-    async with asyncio.timeout(patience):
-        wait = 0.0
-        while client.pending_data_size and client.is_connected:
-            await asyncio.sleep(wait)
-            wait = min(0.01, wait + 0.0001)
-        await client.flush(max(1, round(patience)))
+    flushing: asyncio.Future[None] | None = None
+    try:
+        async with asyncio.timeout(patience):
+            wait = 0.0
+            while client.pending_data_size and client.is_connected:
+                await asyncio.sleep(wait)
+                wait = min(0.01, wait + 0.0001)
+            flushing = asyncio.ensure_future(client.flush(round(patience) + 1))
+            flushing.add_done_callback(lambda done: done.cancelled() or done.exception())
+            await asyncio.shield(flushing)
+    except TimeoutError:
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+        if flushing is None or not flushing.done() or flushing.cancelled() or flushing.exception() is not None:
+            raise
 
 
 async def _shut(client: Client) -> None:

@@ -68,6 +68,9 @@ def too_long(raw: bytes, headers: Mapping[str, str] | None, most: int) -> Except
     if not headers:
         return None
     size = 12 + 4 * len(headers) + sum(map(len, headers)) + sum(map(len, headers.values()))
+    if len(raw) + 4 * size <= most:  # no character has more bytes
+        return None
+    size = 12 + 4 * len(headers) + sum(len(each.encode()) for line in headers.items() for each in line)
     if len(raw) + size <= most:
         return None
     return ValueError(f"a body of {len(raw)} bytes and headers of {size} are over the server's max_payload of {most}")

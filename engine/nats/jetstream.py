@@ -104,8 +104,8 @@ class StreamSource:
 
     def _gather(self, count: int) -> None:
         """Hand nothing out until so many have come that were called back, or for `timeout`; then in their order."""
-        self._called_back = count
         self._ungather()
+        self._called_back = count
         if count:
             self._gathering = asyncio.get_running_loop().call_later(self._target.options.timeout, self._ungather)
 
@@ -114,6 +114,7 @@ class StreamSource:
             return
         self._gathering.cancel()
         self._gathering = None
+        self._called_back = 0  # what has not come by now is asked for no longer
         self._buffer = deque(sorted(self._buffer, key=_sequence))
         self._news.set()
 
@@ -178,11 +179,12 @@ class StreamSource:
     async def fetch(self, limit: int) -> list[Message]:
         """Wait for messages; return 1 to `limit` of them, in order."""
         while True:
-            buffer = self._buffer
             if self._renewing is None:
                 raise BrokerUnavailable(f"this source of {self._place.subject} is closed: open it before fetching")
-            if buffer:
+            if self._buffer and self._gathering is None:
                 await self._ask_ahead(limit)
+                if not (buffer := self._buffer) or self._gathering is not None:
+                    continue  # it was connected anew, or closed, meanwhile
                 run = [buffer.popleft() for _ in range(min(limit, len(buffer)))]
                 self._seen = max(self._seen, _sequence(run[-1]))
                 return run
@@ -228,7 +230,7 @@ class StreamSource:
         if not reply.startswith(_ACKS_READ):
             return False
         try:
-            self._came(Msg(self._reading, subject.decode(), reply.decode(), body, headers))
+            self._came(Msg(self._reading, subject.decode(errors="backslashreplace"), reply.decode(), body, headers))
         except (ValueError, IndexError):  # nothing of JetStream's
             return False
         return True
@@ -309,7 +311,8 @@ class StreamSource:
 
     async def ping(self) -> None:
         """Return when the server has answered."""
-        await self._link.ping()
+        self._heard = False
+        await self._link.ping(lambda: self._heard)
 
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""

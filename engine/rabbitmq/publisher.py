@@ -108,7 +108,7 @@ class Publisher:
         for at in wanted:
             try:
                 id, route, body, made = frames_of(messages[at], longest, now)
-            except (TypeError, ValueError) as error:
+            except Exception as error:  # whatever it is, it is the message's own
                 failures[at] = error
                 continue
             add((run, at, id, route, body))  # the server numbers messages as they come: nothing is awaited before

@@ -67,6 +67,8 @@ class Tap(asyncio.StreamReader):
         """Why the server takes no messages for now: it is short of memory or of disk."""
         self.said = ""
         """Why the server has closed the connection."""
+        self.heard = loop.time()
+        """When anything came last, by the event loop's clock."""
         self._on_end = on_end
         self._clock = loop.time
         self._contents: dict[int, _Content] = {}
@@ -75,6 +77,7 @@ class Tap(asyncio.StreamReader):
 
     def feed_data(self, data: Any) -> None:
         """Sort what has come, frame by frame; the transport calls it."""
+        self.heard = self._clock()
         if self._rest:
             data = self._rest + data
         at, length, passed = 0, len(data), b""

@@ -7,7 +7,7 @@ writing their frames behind one another to the transport that both have.
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any, TypeVar
@@ -77,12 +77,19 @@ class Wire:
         )
         self.writer = asyncio.StreamWriter(self._transport, self._protocol, self._tap, loop)
 
-    async def ask(self, question: Coroutine[Any, Any, T], timeout: float | None = None, about: object = None) -> T:
+    async def ask(
+        self,
+        question: Coroutine[Any, Any, T],
+        timeout: float | None = None,
+        about: object = None,
+        heard: Callable[[], bool] = lambda: False,
+    ) -> T:
         """Await what aiormq does, and make its errors ours.
 
         `about` is the endpoint that something is asked for, on its channel: then a missing answer is the channel's
         trouble alone, as long as the server answers on another one. It has a task of its own: aiormq cancels
-        whoever waits for it when the connection goes.
+        whoever waits for it when the connection goes. Where the server was `heard` meanwhile, a missing answer is no
+        reason to give the connection up.
         """
         if self.lost.done():
             question.close()
@@ -100,6 +107,8 @@ class Wire:
                 task.cancel()
         if in_time and not task.cancelled() and task.exception() is None:
             return task.result()
+        if not in_time and heard():
+            raise BrokerUnavailable(f"no answer within {patience:g} s, though the server was heard")
         raise await self._reason(task if in_time else None, patience, about) from None
 
     async def _reason(self, task: "asyncio.Future[Any] | None", patience: float, about: object) -> BrokerError:
@@ -127,23 +136,46 @@ class Wire:
         return True
 
     async def ping(self) -> None:
-        """Return when the server has answered. Raises `BrokerUnavailable`: then the connection is lost."""
-        if not await self.alive():
-            self.lose("no answer")
-            raise refusals.again(self.lost.result())
+        """Return when the server has answered. Raises `BrokerUnavailable`: then the connection is lost.
 
-    async def open_channel(self, confirms: bool = False, timeout: float | None = None) -> aiormq.Channel:
+        Nothing is asked while it is heard, or has much to read, and no silence counts in which it was heard: others use
+        the connection, and an answer may be late because they do, or because the event loop is.
+        """
+        clock, tap = asyncio.get_running_loop().time, self._tap
+        if not self.lost.done() and (self.unsent or clock() - tap.heard < PROBE):
+            return
+        patience = min(PROBE, self.options.timeout) / 2
+        for last in (False, True):  # the first question may not even have been written in time
+            began = clock()
+
+            def heard(began: float = began, last: bool = last) -> bool:
+                return tap.heard > began or not last
+
+            try:
+                channel = await self.open_channel(timeout=patience, heard=heard)
+            except BrokerError:
+                if self.lost.done():
+                    raise
+            else:
+                await self.close_channel(channel)
+                return
+
+    async def open_channel(
+        self, confirms: bool = False, timeout: float | None = None, heard: Callable[[], bool] = lambda: False
+    ) -> aiormq.Channel:
         """A new channel; end it with `close_channel`."""
         patience = timeout or self.options.timeout
         opened = self._connection.channel(publisher_confirms=confirms, timeout=2 * patience)
-        channel = await self.ask(opened, patience)
+        channel = await self.ask(opened, patience, heard=heard)
         assert isinstance(channel, aiormq.Channel)
         return channel
 
     async def close_channel(self, channel: aiormq.Channel) -> None:
         """Close a channel; what was delivered to it and is not acknowledged goes back to its queue."""
+        if channel.is_closed:  # its listener is gone, and its number may be another's by now
+            return
         self._tap.listeners.pop(channel.number, None)
-        if not self.lost.done() and not channel.is_closed:
+        if not self.lost.done():
             try:
                 await self.ask(channel.close(), CLOSING, "a channel")
             except BrokerError:

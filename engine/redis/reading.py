@@ -43,11 +43,11 @@ class Reading(Generic[T]):
         self._woken = True
         self._news.set()
 
-    async def stop(self) -> None:
-        """Give up the read under way, and whatever it would have brought."""
+    async def stop(self) -> T | None:
+        """Give up the read under way; what it has brought already, if it has."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait((task,))
-            if not task.cancelled():
-                task.exception()  # seen
+        if task is None:
+            return None
+        task.cancel()
+        await asyncio.wait((task,))
+        return None if task.cancelled() or task.exception() is not None else task.result()

@@ -107,7 +107,7 @@ class RedisSink:
         try:
             await wire.send(b"".join([packed for _, _, packed in chunk]), len(chunk) * every, replies)
         finally:
-            if len(replies) == len(chunk) and _PLAIN.issuperset(map(type, replies)):
+            if every == 1 and len(replies) == len(chunk) and _PLAIN.issuperset(map(type, replies)):
                 sent += [message for _, message, _ in chunk]
                 replies = []
             for (index, message, _), reply in zip(chunk, replies[::every], strict=False):

@@ -82,7 +82,7 @@ class StreamSource:
         try:
             renewing.cancel()
             await asyncio.wait((renewing,))
-            await self._reading.stop()
+            self._ready += await self._reading.stop() or ()
             await self._leave()
         except BrokerError:
             pass  # what is left goes to others when it has been idle for long enough
@@ -95,8 +95,8 @@ class StreamSource:
     async def _leave(self) -> None:
         me = self._me
         rows = await self._teller.ask(*me.pending(most=MANY * 10))
-        # What was returned was counted as handed out again, which it no longer will be.
-        counted = {_entry(again): again.attempt - 1 for again in self._back}
+        # What was returned, or read ahead, was counted as handed out, which it no longer will be.
+        counted = {_entry(again): again.attempt - 1 for again in (*self._back, *self._ready)}
         parked = me.park([row[0] for row in rows]) + me.count(counted, parked=True)
         await self._teller.exchange([*parked, me.leave()])
 

@@ -1,8 +1,10 @@
 """The short ways past nats-py: what is read and written is the same as by its own, and they are really taken."""
 
+import asyncio
 from typing import Any
 
 import anyio
+import nats
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -10,7 +12,9 @@ from nats.aio.client import Client
 from nats.errors import ProtocolError
 from nats.protocol.parser import Parser
 
+from engine.nats.client import flushed
 from engine.nats.commands import answered, published
+from engine.nats.confirms import too_long
 from engine.nats.parser import DirectParser
 from tests.brokers.at_nats import names
 from tests.brokers.contract import fetched, message, numbers, opened
@@ -172,3 +176,25 @@ async def test_confirms_and_deliveries_reach_no_queue_of_nats_py(nats_server: Se
         run = await fetched(source, 300)
         assert numbers(run) == list(range(300))
         await source.settle(run, [])
+
+
+def test_headers_are_measured_in_bytes() -> None:
+    assert too_long(b"", {"a": "x" * 100}, 200) is None
+    assert too_long(b"", {"a": "ж" * 100}, 200) is not None
+    assert too_long(b"", {"a": "ж" * 100}, 217) is None
+
+
+async def test_a_flush_that_is_cancelled_leaves_the_connection_reading(nats_server: Server) -> None:
+    client = await nats.connect(nats_server.url)
+    try:
+        asking = asyncio.ensure_future(flushed(client, 5))
+        for _ in range(3):
+            await asyncio.sleep(0)
+        asking.cancel()
+        await asyncio.wait((asking,))
+        assert asking.cancelled()
+        subscription = await client.subscribe("after")
+        await client.publish("after", b"1")
+        assert (await subscription.next_msg(timeout=5)).data == b"1"
+    finally:
+        await client.close()

@@ -1,5 +1,6 @@
 """RabbitMQ when things go wrong: lost connections, silent servers, restarts, and messages that nobody should send."""
 
+import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -598,3 +599,70 @@ async def test_a_queue_whose_limit_is_taken_away_gets_what_it_had_refused(rabbit
             await sink.publish([message(2, name)])
         await anyio.to_thread.run_sync(rabbitmq_server.ctl, "clear_policy", name)
         await insist(lambda: sink.publish([message(2, name)]))
+
+
+# -- being asked ---------------------------------------------------------------------------------------------------
+
+
+async def asked(source: Any, monkeypatch: pytest.MonkeyPatch, probe: float) -> Any:
+    """A ping that is on its way, by a connection that nothing was heard of for a while; the connection."""
+    monkeypatch.setattr("engine.rabbitmq.wire.PROBE", probe)
+    wire = await source._lives.wire()
+    wire._tap.heard -= 60
+    return wire
+
+
+async def test_an_answer_that_is_late_because_the_event_loop_is_loses_no_connection(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = classic(proxy).source("g")
+    async with opened(source):
+        wire = await asked(source, monkeypatch, 0.3)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(source.ping)
+            before = wire._tap.heard
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            time.sleep(0.5)  # noqa: ASYNC251 - a handler that blocks
+        assert wire._tap.heard > before
+        assert not wire.lost.done()
+
+
+async def test_a_connection_that_nothing_is_heard_of_is_lost_when_it_is_asked(
+    proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source = classic(proxy).source("g")
+    async with opened(source):
+        wire = await asked(source, monkeypatch, 0.3)
+        proxy.stall("answers")
+        with pytest.raises(BrokerUnavailable):
+            await source.ping()
+        assert wire.lost.done()
+
+
+async def test_a_channel_that_the_server_has_closed_takes_nobody_elses_listener_with_it(proxy: Proxy) -> None:
+    queue = classic(proxy)
+    source = queue.source("g")
+    async with opened(source):
+        wire = await queue.broker.reading().wire()
+        gone = await wire.open_channel()
+        with pytest.raises(Exception, match="NOT_FOUND"):
+            await gone.basic_get(fresh())
+        other = await wire.open_channel()
+        assert other.number == gone.number
+        wire.listen(other, kept := object())  # type: ignore[arg-type]
+        await wire.close_channel(gone)
+        assert wire._tap.listeners[other.number] is kept
+        del wire._tap.listeners[other.number]
+
+
+@pytest.mark.parametrize("odd", ["id", "correlation_id"])
+async def test_an_id_that_is_no_text_is_refused_and_harms_no_other(proxy: Proxy, odd: str) -> None:
+    queue = classic(proxy)
+    source, sink = queue.source("g"), queue.sink()
+    async with opened(source, sink):
+        run = [message(number, queue.name, **({odd: 7} if number == 1 else {})) for number in range(3)]
+        with pytest.raises(PublishError) as refused:
+            await sink.publish(run)
+        assert list(refused.value.failures) == [1]
+        assert numbers(await fetched(source, 2)) == [0, 2]

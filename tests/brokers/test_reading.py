@@ -93,5 +93,15 @@ async def test_stopping_ends_the_read_whatever_became_of_it() -> None:
         if outcome == "failed":
             reads.brings.set_exception(OSError("gone"))
             await anyio.wait_all_tasks_blocked()
-        await reading.stop()
+        assert await reading.stop() is None
         assert reads.brings.done()
+
+
+async def test_what_a_read_has_brought_when_it_is_stopped_is_handed_out() -> None:
+    reading: Reading[str] = Reading()
+    reads = Reads()
+    reading.begin(reads)
+    reads.brings.set_result("a")
+    await anyio.wait_all_tasks_blocked()
+    assert await reading.stop() == "a"
+    assert await reading.stop() is None

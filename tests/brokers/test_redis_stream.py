@@ -132,13 +132,22 @@ async def test_where_runs_come_full_the_next_is_read_while_one_is_handled(stream
         assert numbers(await source.fetch(9)) == [9, 10, 11]
 
 
-async def test_what_was_read_ahead_and_not_handed_out_goes_to_the_next_consumer(stream: RedisStream) -> None:
+async def test_what_was_read_ahead_and_not_handed_out_goes_to_the_next_consumer_untried(
+    stream: RedisStream, client: Any
+) -> None:
     one, other = stream.source("readers"), stream.source("readers")
+
+    async def read_ahead() -> bool:
+        return await pending(client, stream) == 9
+
     async with opened(one):
         await publish(stream, *range(9))
         await fetched(one, 6, limit=3)
+        await eventually(read_ahead)
     async with opened(other):
-        assert numbers(await fetched(other, 9)) == list(range(9))
+        again = await fetched(other, 9)
+    assert numbers(again) == list(range(9))
+    assert [each.attempt for each in again] == [2] * 6 + [1] * 3
 
 
 async def test_reads_no_more_ahead_than_was_ever_asked_for_at_once(stream: RedisStream, client: Any) -> None:
@@ -450,3 +459,20 @@ async def test_a_server_without_memory_refuses_until_it_has_some(stream: RedisSt
                 await sink.publish(run)
         await sink.publish(run)
     assert await client.xlen(stream.name) == 10
+
+
+async def test_a_message_with_half_of_its_answers_is_not_confirmed(redis_server: Server) -> None:
+    """An answer to a question takes two commands: as many answers as messages are half of what is awaited."""
+
+    class Breaking:
+        async def send(self, commands: bytes, count: int, replies: list[Any]) -> None:
+            assert count == 4
+            replies += [1, 1]
+            raise BrokerUnavailable("gone")
+
+    sink = Redis(redis_server.url).stream("questions").reply_to("somebody").sink()
+    run, sent = [message(1, "somebody"), message(2, "somebody")], list[Message]()
+    parts, _ = sink._parts(run)
+    with pytest.raises(BrokerUnavailable):
+        await sink._send(Breaking(), parts, sent)  # type: ignore[arg-type]
+    assert sent == run[:1]
