@@ -5,7 +5,8 @@ Knows no broker and no topology; imports anyio and nothing else from outside.
 
 from actors.actor import Actor, Life, State
 from actors.backoff import Link
-from actors.batch import HANDLING, Batch, BatchWorker
+from actors.batch import Batch
+from actors.batch_worker import HANDLING, BatchWorker
 from actors.bound import Bound, Emit, Invoke
 from actors.child import Child
 from actors.clock import Clock, Timer, VirtualClock

@@ -4,6 +4,7 @@ Acts for a whole run at once: dead letters are published and confirmed first, th
 """
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from logging import Logger, LoggerAdapter
 from random import random
 from time import time
@@ -218,7 +219,7 @@ class Ledger:
             run = [dead_letter(receipt, self.origin, sink, receipt in self._brief) for receipt in receipts]
             refused: dict[int, Exception] = {}
             try:
-                await self._burials.insist(lambda sink=sink, run=run: sink.publish(run))  # type: ignore[misc]
+                await self._burials.insist(partial(sink.publish, run))
             except PublishError as error:
                 refused = error.failures
             for index, receipt in enumerate(receipts):

@@ -9,6 +9,7 @@ import gc
 import resource
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from statistics import median
 from time import perf_counter, process_time
 from typing import Annotated, Any
@@ -81,12 +82,9 @@ def cost(beside: int = 0, keys: int = 0, **options: Any) -> float:
 PLAIN = "plain"
 SHAPES: dict[str, tuple[str, Callable[[], float]]] = {
     PLAIN: (PLAIN, cost),
-    **{f"{n:,} idle stages beside": (PLAIN, lambda n=n: cost(beside=n)) for n in (1, 100, 1000)},  # type: ignore[misc]
-    **{f"mailbox {n:,}": (PLAIN, lambda n=n: cost(mailbox=n)) for n in (64, 1024, 65536)},  # type: ignore[misc]
-    **{
-        f"{n:,} keys seen": ("1,000 keys seen", lambda n=n: cost(keys=n))  # type: ignore[misc]
-        for n in (1_000, 100_000, MANY)
-    },
+    **{f"{n:,} idle stages beside": (PLAIN, partial(cost, beside=n)) for n in (1, 100, 1000)},
+    **{f"mailbox {n:,}": (PLAIN, partial(cost, mailbox=n)) for n in (64, 1024, 65536)},
+    **{f"{n:,} keys seen": ("1,000 keys seen", partial(cost, keys=n)) for n in (1_000, 100_000, MANY)},
 }
 """By name: which shape a shape is held against, and how it is run."""
 

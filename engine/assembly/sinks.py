@@ -16,6 +16,8 @@ class OnDemand:
 
     def __init__(self, sink: Sink) -> None:
         self.sink = sink
+        self.ping: Callable[[], Awaitable[None]] | None = getattr(sink, "ping", None)
+        """What asks the broker whether it is there, where the sink behind can."""
         self._lock = Lock()
         self._opened = False
 
@@ -35,12 +37,6 @@ class OnDemand:
         if not self._opened:
             await self.open()
         await self.sink.publish(run)
-
-    @property
-    def ping(self) -> Callable[[], Awaitable[None]]:
-        """What asks the broker whether it is there; AttributeError where the sink behind cannot."""
-        ping: Callable[[], Awaitable[None]] = self.sink.ping  # type: ignore[attr-defined]
-        return ping
 
     async def close(self) -> None:
         if self._opened:

@@ -17,7 +17,7 @@ MESSAGES = 4_000
 
 def peers() -> Mapping[str, Command]:
     """How it is started, by setting."""
-    python = (sys.executable, "-m", "benchmarks.faststream")
+    python = (sys.executable, "-m", "tests.faults.peer_bridge")
     return {setting: Command(python, {"FAULTS_SETTING": setting, "PYTHONPATH": str(ROOT)}) for setting in SETTINGS}
 
 

@@ -43,7 +43,7 @@ is promised in [delivery](delivery.md).
 PEERS = """\
 ## The same bridge in FastStream {version}
 
-Written for it in [`benchmarks/faststream.py`](../benchmarks/faststream.py), in two settings: `default`, and `safest`,
+Written for it in [its own bridge](../tests/faults/peer_bridge.py), in two settings: `default`, and `safest`,
 the best that it offers against loss. Under the same harness, with fewer messages, as it is slower; order by key it does
 not promise.
 
