@@ -131,7 +131,7 @@ async def _through(scene: Scene, fault: Fault, problems: list[str], show: Callab
     scene.engines.keep()
     watching = asyncio.create_task(scene.watch())
     showing = asyncio.create_task(_shown(scene, show))
-    producing = asyncio.create_task(scene.produce(fault.seconds * AHEAD))
+    producing = asyncio.create_task(scene.produce(fault.seconds * AHEAD, lambda: scene.over))
     try:
         try:
             await fault.make(scene)
@@ -139,7 +139,8 @@ async def _through(scene: Scene, fault: Fault, problems: list[str], show: Callab
             problems.append(f"the fault could not be made: {error!r}")
         finally:
             await _mended(scene)
-        await producing
+        await asyncio.wait([producing])  # not itself: it would get, and its client may swallow, what ends this run
+        producing.result()
         verdict = await _drained(scene, problems)
         code = await _ended(scene)
         if code != 0:

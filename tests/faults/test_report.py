@@ -17,6 +17,7 @@ from tests.faults.faults import FAULTS
 from tests.faults.oracle import Verdict
 from tests.faults.report import table
 from tests.faults.run import PLACES, Result
+from tests.servers.ports import ask
 
 
 def result(broker: str, fault: str, seed: int = 1, **verdict: list) -> Result:
@@ -65,12 +66,19 @@ def test_a_run_that_is_ended_leaves_nothing_running(number: signal.Signals) -> N
     while not (engines := _children(run.pid, "headrace")):
         assert time.monotonic() < until, "no engine was started"
         time.sleep(0.02)
-    started = [*engines, *_children(run.pid, "redis-server")]
+    servers = _children(run.pid, "redis-server")
+    started = [*engines, *servers]
     assert len(started) == 2
+    port = int(_told(Path(f"/proc/{servers[0]}/cmdline")).strip("\0").rsplit(":", 1)[1])
+    while ask(port, b"DBSIZE\r\n") in (b":0\r\n", b":1\r\n"):  # in the midst of it, a client may swallow what ends it
+        assert time.monotonic() < until, "nothing has arrived"
     os.kill(run.pid, number)
-    assert run.wait(30) == 130
-    assert run.stderr is not None
-    run.stderr.close()
+    try:
+        assert run.wait(30) == 130
+    finally:
+        run.kill()
+        assert run.stderr is not None
+        run.stderr.close()
     assert [process for process in started if Path(f"/proc/{process}").exists()] == []
 
 
