@@ -3,7 +3,7 @@
 An adapter is one file that fulfils these. Nothing downstream of them asks which broker it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
@@ -86,6 +86,43 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Let go of the connection."""
+        ...
+
+
+class Sent(Protocol):
+    """A run that is on its way: written, and not yet known to be confirmed."""
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call that as soon as something is known of it, whatever it is; at once, or in the next turn, where it is."""
+        ...
+
+    async def confirmed(self) -> bool:
+        """Wait until it is known what became of the run: whether the broker has confirmed all of it.
+
+        False where it is to be given to `publish`, which skips what the broker has taken. Raises as `publish` does.
+        """
+        ...
+
+    def forget(self) -> None:
+        """Nobody will ask what became of it."""
+        ...
+
+
+@runtime_checkable
+class Pipelined(Sink, Protocol):
+    """A sink that can have several runs on their way at once, in order."""
+
+    @property
+    def in_flight(self) -> int:
+        """How many, at most; where it is 1, `send` is not called."""
+        ...
+
+    async def send(self, run: Sequence[Message]) -> Sent | None:
+        """Write a run and return; None, and nothing is written, where it is to be given to `publish` in its turn.
+
+        It is written behind those that are on their way, over the same connection, and never over a newer one: none
+        overtakes another that has failed. Raises as `publish` does where nothing was written.
+        """
         ...
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from anyio import Lock
 
-from actors import BrokerRefused, Message, PublishError, Sink
+from actors import BrokerRefused, Message, Pipelined, PublishError, Sent, Sink
 
 LOGGER = getLogger("headrace")
 
@@ -18,6 +18,7 @@ class OnDemand:
         self.sink = sink
         self.ping: Callable[[], Awaitable[None]] | None = getattr(sink, "ping", None)
         """What asks the broker whether it is there, where the sink behind can."""
+        self._pipelined = sink if isinstance(sink, Pipelined) else None
         self._lock = Lock()
         self._opened = False
 
@@ -37,6 +38,13 @@ class OnDemand:
         if not self._opened:
             await self.open()
         await self.sink.publish(run)
+
+    @property
+    def in_flight(self) -> int:
+        return 1 if self._pipelined is None else self._pipelined.in_flight
+
+    async def send(self, run: Sequence[Message]) -> Sent | None:
+        return None if self._pipelined is None or not self._opened else await self._pipelined.send(run)
 
     async def close(self) -> None:
         if self._opened:

@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaProducer, errors
 from aiokafka.partitioner import DefaultPartitioner
 from anyio import CancelScope
 
-from actors import BrokerError, Message, PublishError
+from actors import BrokerError, Message, PublishError, Sent
 from engine.brokers.endpoint import INBOX
 from engine.kafka import client as kafka_client
 from engine.kafka import topics as kafka_topics
@@ -17,6 +17,7 @@ from engine.kafka.batches import Batch, Cutter, Spread
 from engine.kafka.errors import REMEDIES, diagnosed, explained, mapped
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
+from engine.kafka.sent import KafkaSent
 
 logger = getLogger("headrace.kafka")
 _ANSWER = 5.0
@@ -40,6 +41,8 @@ class KafkaSink:
         self._producer: AIOKafkaProducer | None = None
         self._cutter: Cutter
         self._spreads: dict[str, Spread] = {}
+        self._published: set[Message] = set()
+        """Of runs that failed on their way: what need not be published again."""
         self._opening = asyncio.Lock()
         self._turn = asyncio.Lock()
 
@@ -82,6 +85,18 @@ class KafkaSink:
 
         What one wire could not carry, and what the server refuses, is told by `PublishError`; the rest is published.
         """
+        if not self._published:
+            await self._publish(run)
+            return
+        left = [at for at, message in enumerate(run) if message not in self._published]
+        try:
+            await self._publish([run[at] for at in left])
+        except PublishError as error:
+            self._published.difference_update(run)
+            raise PublishError({left[at]: reason for at, reason in error.failures.items()}) from None
+        self._published.difference_update(run)
+
+    async def _publish(self, run: Sequence[Message]) -> None:
         failures: dict[int, Exception] = {}
         producer: AIOKafkaProducer | None = None
         try:
@@ -93,13 +108,53 @@ class KafkaSink:
         except BrokerError:
             raise
         except Exception as error:
-            # What is on its way might still be published long after it is tried again: not by this producer.
-            self._replace(producer)
-            for message in run:
-                self._spreads.pop(message.destination, None)
-            raise explained(error, self._options, str(self._place)) from error
+            raise self._given_up(producer, error) from error
         if failures:
             raise PublishError(failures)
+
+    def _given_up(self, producer: AIOKafkaProducer | None, error: BaseException) -> BrokerError:
+        """The error for a run of which nothing is known, or not all."""
+        # What is on its way might still be published long after it is tried again: not by this producer.
+        self._replace(producer)
+        self._spreads.clear()
+        return explained(error, self._options, str(self._place))
+
+    # -- one run behind another ----------------------------------------------------------------------------------
+
+    @property
+    def in_flight(self) -> int:
+        """Two, where the server sees to it that none overtakes another that has failed."""
+        return 2 if self._options.idempotent else 1
+
+    async def send(self, run: Sequence[Message]) -> Sent | None:
+        """Hand a run over to the producer, behind what it has; None for what `publish` has to see to first."""
+        producer = self._producer
+        if producer is None or not self._spreads.keys() >= {message.destination for message in run}:
+            return None
+        failures: dict[int, Exception] = {}
+        sent: list[asyncio.Future[Any]] = []
+        batches: list[Batch] = []
+        try:
+            async with asyncio.timeout(self._options.publish_timeout):
+                rounds = self._cutter.cut(run, await self._prepare(producer, run, failures), failures)
+                if failures:
+                    return None
+                async with self._turn:
+                    for some in rounds:
+                        sent += await _handed_over(producer, some)
+                        batches += some
+        except Exception as error:
+            raise self._given_up(producer, error) from error
+        return KafkaSent(producer, run, batches, sent, self._options.publish_timeout, self._failed, self._published)
+
+    def _failed(self, producer: AIOKafkaProducer, failures: Sequence[BaseException]) -> None:
+        """See to it that what a producer has failed with can be published again; raise what has to be told of it."""
+        if producer is not self._producer:
+            return  # another run has: this one was behind it
+        for error in failures:
+            if not self._is_refusal(error):
+                raise self._given_up(producer, error) from error
+        self._replace(producer)  # the sequence of a partition has a gap now
 
     # -- topics --------------------------------------------------------------------------------------------------
 
@@ -194,6 +249,7 @@ class KafkaSink:
         """Let go of the connection."""
         producer, self._producer = self._producer, None
         self._spreads.clear()
+        self._published.clear()
         if producer is not None:
             await kafka_client.end(producer)
 

@@ -160,6 +160,9 @@ def _let_go(run: Sequence[Message]) -> list[Trail]:
 class TracedSink:
     """A sink that makes a span of each message that it publishes, and puts the span's context into the headers."""
 
+    in_flight = 1
+    """A span ends when its message is confirmed: one run after the other."""
+
     def __init__(self, sink: Sink, place: Place, start: Lazily | Asked, carrier: Carrier) -> None:
         self._sink = sink
         self._place = place
