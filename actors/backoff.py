@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from enum import Enum, auto
 from logging import ERROR, WARNING, Logger, LoggerAdapter
 from random import random
 from typing import Any, TypeVar
@@ -15,6 +16,17 @@ from actors.retry import Retry
 T = TypeVar("T")
 RECONNECT = Retry(attempts=1, first=0.1, factor=2, cap=8, jitter=0.5)
 """No longer than this, so that within ten seconds of its return a broker has work again."""
+
+
+class Reach(Enum):
+    """What is known of a broker: from the last try, or from asking it while nobody tried anything."""
+
+    UNKNOWN = auto()
+    """It has never answered."""
+    THERE = auto()
+    AWAY = auto()
+    SILENT = auto()
+    """It did not answer when it was asked, and nobody has used it since."""
 
 
 @dataclass(slots=True)
@@ -33,23 +45,21 @@ class Link:
     """Why it is not connected, as far as the last try told."""
     away: float | None = None
     """Since when, in the clock's seconds; None until the first try fails."""
-    _succeeded: bool = False
-    _known: bool = False
-    """Whether it has ever succeeded."""
+    reach: Reach = Reach.UNKNOWN
     _using: int = 0
     """How many await something of the broker now."""
-    _silent: bool = False
-    """Whether the broker did not answer when it was last asked, and nobody has used it since."""
 
     @property
     def connected(self) -> bool:
         """Whether the broker is within reach, as far as is known."""
-        return self._succeeded or (self.failures > 0 and not self._silent and self.up is not None and self.up())
+        if self.reach is Reach.THERE:
+            return True
+        return self.failures > 0 and self.reach is not Reach.SILENT and self.up is not None and self.up()
 
     @property
     def idle(self) -> bool:
         """Whether nobody awaits anything of the broker, so that nobody would notice that it is gone, or back."""
-        return self._known and not self._using and self.ping is not None
+        return self.reach is not Reach.UNKNOWN and not self._using and self.ping is not None
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await `attempt()`, again and again while it raises `BrokerUnavailable` or `BrokerRefused`.
@@ -57,7 +67,8 @@ class Link:
         What was refused has to be mended by somebody, which may happen at any time; until then it is not connected.
         """
         self._using += 1
-        self._silent = False
+        if self.reach is Reach.SILENT:
+            self.reach = Reach.AWAY
         try:
             while True:
                 try:
@@ -89,27 +100,25 @@ class Link:
         if self._using:
             return
         if lost is not None:
-            if not self._silent:
+            if self.reach is not Reach.SILENT:
                 self.logger.warning("%s: out of reach, while nothing is asked of it: %s", self.what, lost)
-            self._silent = True
-            self._failed(lost)
-        elif not self._succeeded:
+            self._failed(lost, Reach.SILENT)
+        elif self.reach is not Reach.THERE:
             self.logger.info("%s: within reach again", self.what)
-            self._silent = False
             self._answered()
 
     def _answered(self) -> None:
-        self._succeeded, self._known, self.failures, self.error, self.away = True, True, 0, None, None
+        self.reach, self.failures, self.error, self.away = Reach.THERE, 0, None, None
 
-    def _failed(self, error: BrokerError) -> None:
-        self._succeeded, self.error = False, error
+    def _failed(self, error: BrokerError, reach: Reach) -> None:
+        self.reach, self.error = reach, error
         self.away = self.clock.now() if self.away is None else self.away
         self.failures = max(1, self.failures)
 
     async def wait(self, error: BrokerError) -> None:
         """Note what is wrong, and wait as long as the failures so far ask for."""
         self.failures += 1
-        self._failed(error)
+        self._failed(error, Reach.UNKNOWN if self.reach is Reach.UNKNOWN else Reach.AWAY)
         seconds = RECONNECT.delay(self.failures, random())
         level = ERROR if isinstance(error, BrokerRefused) else WARNING
         self.logger.log(level, "%s: next try in %.1f s: %s", self.what, seconds, error)

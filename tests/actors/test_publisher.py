@@ -290,8 +290,8 @@ async def test_cancelled_while_it_publishes_it_puts_its_run_back():
 async def test_cancelled_while_it_waits_for_the_broker_it_puts_its_run_back():
     outlet = Outlet()
     outlet.put(*"abc")
+    await outlet.link.insist(outlet.shelf.open)
     outlet.shelf.down = 1_000
-    outlet.link._succeeded = True
     async with running(outlet.run):
         assert outlet.mailbox.held == 3
     assert bodies(outlet.mailbox.take_nowait(9)) == ["a", "b", "c"]
