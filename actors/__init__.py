@@ -66,7 +66,8 @@ from actors.statistics import Counts, Latency, Observer
 from actors.step import not_ours
 from actors.subscriber import to_all
 from actors.supervisor import Supervisor
-from actors.worker import RUN, Turn, Worker
+from actors.turn import Turn
+from actors.worker import RUN, Worker
 
 __all__ = [
     "DEAD_LETTER_HEADERS",

@@ -11,7 +11,7 @@ from operator import attrgetter
 
 from actors.mailbox import Mailbox
 from actors.message import Message
-from actors.turn import Turn
+from actors.waiter import Waiter
 
 _key = attrgetter("lane")
 
@@ -26,7 +26,7 @@ class Lanes(Mailbox[Message]):
         super().__init__(capacity, name)
         self._waiting = 0
         self._lanes: list[deque[Message]] = [deque() for _ in range(lanes)]
-        self._lines: list[deque[Turn]] = [deque() for _ in range(lanes)]
+        self._lines: list[deque[Waiter]] = [deque() for _ in range(lanes)]
         self._holds: dict[Hashable, int] = {}
         self._parked: dict[Hashable, deque[Message]] = {}
         self._abandoned: set[Hashable] = set()
@@ -173,12 +173,12 @@ class Lanes(Mailbox[Message]):
     def _ready(self, lane: int) -> int:
         return len(self._lanes[lane])
 
-    def _line(self, lane: int) -> deque[Turn]:
+    def _line(self, lane: int) -> deque[Waiter]:
         return self._lines[lane]
 
     def _wake_taker(self, lane: int) -> None:
         if self._lines[lane] and (self._lanes[lane] or self.drained):
             self._lines[lane][0].wake()
 
-    def _every_taker(self) -> list[Turn]:
-        return [turn for line in self._lines for turn in line]
+    def _every_taker(self) -> list[Waiter]:
+        return [waiter for line in self._lines for waiter in line]

@@ -13,7 +13,7 @@ from anyio import Event
 
 from actors.clock import Clock
 from actors.errors import MailboxClosed
-from actors.turn import Turn
+from actors.waiter import Waiter
 
 T = TypeVar("T")
 
@@ -50,8 +50,8 @@ class Mailbox(Generic[T]):
         """Whether a batch waits no more for others."""
         self._senders = 0
         self._items: deque[T] = deque()
-        self._takers: deque[Turn] = deque()
-        self._putters: deque[Turn] = deque()
+        self._takers: deque[Waiter] = deque()
+        self._putters: deque[Waiter] = deque()
         self.ended = Event()
         """Set once it is drained."""
 
@@ -85,17 +85,17 @@ class Mailbox(Generic[T]):
         self.put_nowait(run)
         if not run:
             return
-        turn = Turn()
-        self._putters.append(turn)
+        waiter = Waiter()
+        self._putters.append(waiter)
         try:
             while run:
-                await turn.wait()
+                await waiter.wait()
                 if self.closed:
                     raise MailboxClosed(f"{self.name} was closed with {len(run)} messages still to be put")
-                if self._putters[0] is turn:
+                if self._putters[0] is waiter:
                     self._accept(run)
         finally:
-            self._putters.remove(turn)
+            self._putters.remove(waiter)
             self._wake_putter()
 
     async def wait_for_room(self) -> int:
@@ -104,13 +104,13 @@ class Mailbox(Generic[T]):
         Raises `MailboxClosed`.
         """
         if self._putters or self.room < 1:
-            turn = Turn()
-            self._putters.append(turn)
+            waiter = Waiter()
+            self._putters.append(waiter)
             try:
-                while not self.closed and (self._putters[0] is not turn or self.room < 1):
-                    await turn.wait()
+                while not self.closed and (self._putters[0] is not waiter or self.room < 1):
+                    await waiter.wait()
             finally:
-                self._putters.remove(turn)
+                self._putters.remove(waiter)
                 self._wake_putter()
         if self.closed:
             raise MailboxClosed(f"{self.name} takes nothing more: its stage is draining")
@@ -149,14 +149,14 @@ class Mailbox(Generic[T]):
         if run or self.drained:
             return run
         line = self._line(lane)
-        turn = Turn()
-        line.append(turn)
+        waiter = Waiter()
+        line.append(waiter)
         try:
             while not (run := self._pick(limit, lane)) and not self.drained:
-                await turn.wait()
+                await waiter.wait()
             return run
         finally:
-            line.remove(turn)
+            line.remove(waiter)
             self._wake_taker(lane)
 
     async def take_batch(self, size: int, wait: float, clock: Clock, lane: int = 0) -> list[T]:
@@ -164,9 +164,9 @@ class Mailbox(Generic[T]):
 
         A mailbox that is full, closed or hurried is not waited for.
         """
-        turn, timer = Turn(), None
+        waiter, timer = Waiter(), None
         line = self._line(lane)
-        line.append(turn)
+        line.append(waiter)
         try:
             while not self.drained:
                 ready = self._ready(lane)
@@ -176,16 +176,16 @@ class Mailbox(Generic[T]):
                         return run
                     continue  # all of it belongs to keys that others hold
                 if ready and timer is None:
-                    timer = clock.after(wait, turn.wake)
+                    timer = clock.after(wait, waiter.wake)
                 elif not ready and timer is not None:
                     timer.cancel()
                     timer = None
-                await turn.wait()
+                await waiter.wait()
             return []
         finally:
             if timer is not None:
                 timer.cancel()
-            line.remove(turn)
+            line.remove(waiter)
             self._wake_taker(lane)
 
     def done(self, run: Sequence[T]) -> None:
@@ -220,7 +220,7 @@ class Mailbox(Generic[T]):
     def _ready(self, lane: int) -> int:
         return len(self._items)
 
-    def _line(self, lane: int) -> deque[Turn]:
+    def _line(self, lane: int) -> deque[Waiter]:
         return self._takers
 
     def _wake_taker(self, lane: int) -> None:
@@ -243,23 +243,23 @@ class Mailbox(Generic[T]):
     def close(self) -> None:
         """Take nothing more; what is there is still handed out."""
         self.closed = True
-        for turn in (*self._putters, *self._every_taker()):
-            turn.wake()
+        for waiter in (*self._putters, *self._every_taker()):
+            waiter.wake()
         self._check_drained()
 
     def hurry(self) -> None:
         """Hand out what is there to whoever collects a batch, now and from now on: a drain has begun."""
         self.hurried = True
-        for turn in self._every_taker():
-            turn.wake()
+        for waiter in self._every_taker():
+            waiter.wake()
 
     def _check_drained(self) -> None:
         if self.drained:
             self.ended.set()
-            for turn in self._every_taker():
-                turn.wake()
+            for waiter in self._every_taker():
+                waiter.wake()
 
-    def _every_taker(self) -> list[Turn]:
+    def _every_taker(self) -> list[Waiter]:
         return list(self._takers)
 
     def statistics(self) -> MailboxStatistics:

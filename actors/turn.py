@@ -1,25 +1,23 @@
-"""`Turn`: a place in a line of tasks that wait for messages, or for room."""
+"""`Turn`: who has kept the event loop for long in this turn of it."""
 
-from anyio import Event
+from anyio.lowlevel import checkpoint
 
 
 class Turn:
-    """A place in a line; woken as often as needed."""
+    """A turn of the event loop, as the workers of a stage share it: one slow run, and timers and others have theirs."""
 
-    __slots__ = ("event", "woken")
+    __slots__ = ("holder",)
 
     def __init__(self) -> None:
-        self.event = Event()
-        self.woken = False
+        self.holder: object | None = None
+        """Who has kept the event loop for long in this turn."""
 
-    def wake(self) -> None:
-        """Have it look whether there is something for it; once, however often it is called before it has."""
-        if not self.woken:
-            self.woken = True
-            self.event.set()
-
-    async def wait(self) -> None:
-        """Wait to be woken, which says no more than that there may be something."""
-        await self.event.wait()
-        self.event = Event()
-        self.woken = False
+    async def pass_on(self, holder: object) -> None:
+        """Let this turn end without another run, and whoever is next have the one after it."""
+        self.holder = holder
+        try:
+            await checkpoint()
+        finally:
+            if self.holder is holder:
+                self.holder = None
+        await checkpoint()

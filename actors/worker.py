@@ -22,6 +22,7 @@ from actors.outcomes import Crash
 from actors.retries import Retries
 from actors.statistics import Counts
 from actors.step import not_ours, watched
+from actors.turn import Turn
 
 RUN = 256
 """The most messages that a worker takes at once."""
@@ -29,26 +30,6 @@ SLICE = 0.005
 """Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
 STRIDE = 4
 """Messages after which it looks how long it has taken."""
-
-
-class Turn:
-    """A turn of the event loop, as the workers of a stage share it: one slow run, and timers and others have theirs."""
-
-    __slots__ = ("holder",)
-
-    def __init__(self) -> None:
-        self.holder: Worker | None = None
-        """Who has kept the event loop for long in this turn."""
-
-    async def pass_on(self, holder: "Worker") -> None:
-        """Let this turn end without another run, and whoever is next have the one after it."""
-        self.holder = holder
-        try:
-            await checkpoint()
-        finally:
-            if self.holder is holder:
-                self.holder = None
-        await checkpoint()
 
 
 class Worker:

@@ -10,7 +10,8 @@ from anyio.lowlevel import checkpoint
 
 from actors import Actor, Crash, Drop, Reject, Retry
 from actors import worker as module
-from actors.worker import RUN, STRIDE, Turn
+from actors.turn import Turn
+from actors.worker import RUN, STRIDE
 from tests.actors.fakes import Bench, bodies, drained, quiet, running
 
 pytestmark = pytest.mark.anyio
