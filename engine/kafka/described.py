@@ -20,7 +20,7 @@ _LOGINS = {
 
 def describe(options: KafkaOptions, place: Place, group: str | None) -> Description:
     """The topic, as the group reads it or, with None, as it is published to."""
-    topic = None if place.pattern is not None or "{" in place.name else place.name
+    topic = None if place.pattern is not None or place.template else place.name
     channel = {"topic": topic, "partitions": place.partitions, "replicas": place.replication}
     return Description(
         server=_server(options),

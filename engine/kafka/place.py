@@ -23,6 +23,11 @@ class Place:
     create: bool = True
 
     @property
+    def template(self) -> bool:
+        """Whether it depends on the message which topic is meant."""
+        return "{" in self.name
+
+    @property
     def matching(self) -> str | None:
         """The pattern as aiokafka takes it; never matches inboxes, nor where the dead letters go."""
         if self.pattern is None:

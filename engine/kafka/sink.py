@@ -2,24 +2,20 @@
 
 import asyncio
 from collections.abc import Sequence
-from logging import getLogger
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
-from aiokafka.partitioner import DefaultPartitioner
 from anyio import CancelScope
 
 from actors import BrokerError, Message, PublishError, Sent
-from engine.brokers.endpoint import INBOX
 from engine.kafka import client as kafka_client
-from engine.kafka import topics as kafka_topics
-from engine.kafka.batches import Batch, Cutter, Spread
+from engine.kafka.batches import Batch, Cutter
 from engine.kafka.errors import REMEDIES, diagnosed, explained, mapped
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
 from engine.kafka.sent import KafkaSent
+from engine.kafka.spreads import Spreads
 
-logger = getLogger("headrace.kafka")
 _ANSWER = 5.0
 """Seconds in which a broker that is there tells what topics it has."""
 _BROKEN = (errors.OutOfOrderSequenceNumber, errors.InvalidProducerEpoch, errors.UnknownProducerId,
@@ -40,7 +36,7 @@ class KafkaSink:
         self._options = options
         self._producer: AIOKafkaProducer | None = None
         self._cutter: Cutter
-        self._spreads: dict[str, Spread] = {}
+        self._spreads = Spreads(place, options)
         self._published: set[Message] = set()
         """Of runs that failed on their way: what need not be published again."""
         self._opening = asyncio.Lock()
@@ -53,13 +49,8 @@ class KafkaSink:
 
     async def open(self) -> None:
         """Connect; make the topic if it is missing and may be made."""
-        place = self._place
-        if "{" not in place.name:
-            # Before there is a producer: who may not write anywhere gets none, and would not be told about the topic.
-            await kafka_topics.ensure(
-                self._options, place.name, place.partitions, place.replication, create=place.create
-            )
-            self._spreads[place.name] = self._spread()
+        # Before there is a producer: who may not write anywhere gets none, and would not be told about the topic.
+        await self._spreads.ensure()
         await self._open()
 
     async def _open(self) -> AIOKafkaProducer:
@@ -102,7 +93,7 @@ class KafkaSink:
         try:
             async with asyncio.timeout(self._options.publish_timeout):
                 producer = await self._open()
-                spreads = await self._prepare(producer, run, failures)
+                spreads = await self._spreads.begin(producer, run, failures)
                 for batches in self._cutter.cut(run, spreads, failures):
                     producer = await self._send(producer, batches, run, failures)
         except BrokerError:
@@ -116,7 +107,7 @@ class KafkaSink:
         """The error for a run of which nothing is known, or not all."""
         # What is on its way might still be published long after it is tried again: not by this producer.
         self._replace(producer)
-        self._spreads.clear()
+        self._spreads.forget()
         return explained(error, self._options, str(self._place))
 
     # -- one run behind another ----------------------------------------------------------------------------------
@@ -129,14 +120,14 @@ class KafkaSink:
     async def send(self, run: Sequence[Message]) -> Sent | None:
         """Hand a run over to the producer, behind what it has; None for what `publish` has to see to first."""
         producer = self._producer
-        if producer is None or not self._spreads.keys() >= {message.destination for message in run}:
+        if producer is None or not self._spreads.know({message.destination for message in run}):
             return None
         failures: dict[int, Exception] = {}
         sent: list[asyncio.Future[Any]] = []
         batches: list[Batch] = []
         try:
             async with asyncio.timeout(self._options.publish_timeout):
-                rounds = self._cutter.cut(run, await self._prepare(producer, run, failures), failures)
+                rounds = self._cutter.cut(run, await self._spreads.begin(producer, run, failures), failures)
                 if failures:
                     return None
                 async with self._turn:
@@ -155,43 +146,6 @@ class KafkaSink:
             if not self._is_refusal(error):
                 raise self._given_up(producer, error) from error
         self._replace(producer)  # the sequence of a partition has a gap now
-
-    # -- topics --------------------------------------------------------------------------------------------------
-
-    async def _prepare(
-        self, producer: AIOKafkaProducer, run: Sequence[Message], failures: dict[int, Exception]
-    ) -> dict[str, Spread]:
-        spreads = {}
-        for topic in {message.destination for message in run}:
-            try:
-                spread = self._spreads.get(topic) or await self._know(producer, topic)
-            except kafka_topics.TopicRefused as error:
-                if "{" not in self._place.name:
-                    raise
-                # One of many topics: the others are no worse for it.
-                failures |= {index: error for index, message in enumerate(run) if message.destination == topic}
-                continue
-            if spread is not None:
-                partitions = await producer.partitions_for(topic)
-                spread.begin(partitions, producer.client.cluster.available_partitions_for_topic(topic) or ())
-                spreads[topic] = spread
-        return spreads
-
-    async def _know(self, producer: AIOKafkaProducer, topic: str) -> Spread | None:
-        """See to it that a topic is there. None for the inbox of somebody who has gone: it is not made for that."""
-        place, options = self._place, self._options
-        there = await kafka_topics.described(producer.client, options, topic)
-        if topic.startswith(INBOX):
-            if not there:
-                logger.debug("a reply came too late: %s is gone", topic)
-            return self._spread() if there else None  # and not remembered: it may go at any time
-        if not there:
-            await kafka_topics.ensure(options, topic, place.partitions, place.replication, create=place.create)
-        spread = self._spreads[topic] = self._spread()
-        return spread
-
-    def _spread(self) -> Spread:
-        return Spread(self._options.client.get("partitioner") or DefaultPartitioner())
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -227,7 +181,7 @@ class KafkaSink:
     def _is_refusal(self, error: BaseException) -> bool:
         """Whether it is about a message, and not about the connection, the producer or the user."""
         if isinstance(error, errors.TopicAuthorizationFailedError):
-            return "{" in self._place.name
+            return self._place.template
         response = isinstance(error, errors.BrokerResponseError) and not error.retriable
         return response and not isinstance(error, _BROKEN) and type(error) not in REMEDIES
 
@@ -248,7 +202,7 @@ class KafkaSink:
     async def close(self) -> None:
         """Let go of the connection."""
         producer, self._producer = self._producer, None
-        self._spreads.clear()
+        self._spreads.forget()
         self._published.clear()
         if producer is not None:
             await kafka_client.end(producer)
