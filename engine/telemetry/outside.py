@@ -8,7 +8,8 @@ from opentelemetry.trace import SpanKind, TracerProvider
 
 from actors import Endpoint, Message, Sink
 from engine.telemetry.attributes import INBOX_NAME, of_fetched, place_of
-from engine.telemetry.edges import TracedSink, decide
+from engine.telemetry.publishing import TracedSink
+from engine.telemetry.receiving import decide
 from engine.telemetry.spans import Shape
 from engine.telemetry.starting import Lazily
 from engine.telemetry.tracing import Tracing, tracing_of

@@ -13,9 +13,10 @@ from opentelemetry.trace import NoOpTracer, TracerProvider
 
 from actors import Endpoint, Sink, Source
 from engine.telemetry.attributes import INBOX_NAME, place_of
-from engine.telemetry.edges import TracedSink, TracedSource
 from engine.telemetry.handling import TracedStage
 from engine.telemetry.processing import Process
+from engine.telemetry.publishing import TracedSink
+from engine.telemetry.receiving import TracedSource
 from engine.telemetry.sampling import rule_of
 from engine.telemetry.starting import Asked, Lazily
 from engine.telemetry.trail import Carrier

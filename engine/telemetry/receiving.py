@@ -1,19 +1,20 @@
-"""Where messages come in and go out, traced: `TracedSource` and `TracedSink`, in front of a broker's own."""
+"""Where messages come in, traced: `TracedSource`, in front of a broker's own."""
 
 from collections.abc import Sequence
 from logging import getLogger
 from time import time_ns
 from typing import Any
 
-from opentelemetry.trace import NonRecordingSpan, Span, SpanKind, StatusCode
+from opentelemetry.trace import NonRecordingSpan, Span, SpanKind
 
-from actors import Message, PublishError, Sink, Source, redact, text
-from engine.telemetry.attributes import ERROR_TYPE, Place, of_run, of_sent
+from actors import Message, Source
+from engine.telemetry.attributes import Place, of_run
 from engine.telemetry.contexts import with_span
+from engine.telemetry.ending import finish
 from engine.telemetry.sampling import LOW_BITS
 from engine.telemetry.spans import Shape, sampled
 from engine.telemetry.starting import Asked, Lazily
-from engine.telemetry.trail import NOTHING, TRACEPARENT, Carrier, Trail, span_in, trail_of, unsampled
+from engine.telemetry.trail import NOTHING, Carrier, Trail, span_in, trail_of
 
 logger = getLogger("headrace")
 
@@ -155,86 +156,3 @@ def _let_go(run: Sequence[Message]) -> list[Trail]:
             if sampled(trail.above):
                 trails.append(trail)
     return trails
-
-
-class TracedSink:
-    """A sink that makes a span of each message that it publishes, and puts the span's context into the headers."""
-
-    in_flight = 1
-    """A span ends when its message is confirmed: one run after the other."""
-
-    def __init__(self, sink: Sink, place: Place, start: Lazily | Asked, carrier: Carrier) -> None:
-        self._sink = sink
-        self._place = place
-        self._start = start
-        self._carrier = carrier
-        self._shape = Shape(f"send {place.shown}", SpanKind.PRODUCER, place.attributes("send", "send"), of_sent)
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._sink, name)  # what only some sinks have
-
-    @property
-    def destination(self) -> str:
-        return self._sink.destination
-
-    async def open(self) -> None:
-        await self._sink.open()
-
-    async def close(self) -> None:
-        await self._sink.close()
-
-    async def publish(self, run: Sequence[Message]) -> None:
-        sent = self._begin(run)
-        if not sent:
-            await self._sink.publish(run)
-            return
-        try:
-            await self._sink.publish(run)
-        except PublishError as refused:
-            for at, trail, span in sent:
-                run[at].origin = trail  # it may be published again
-                finish(span, refused.failures.get(at))
-            raise
-        except BaseException as error:
-            for at, trail, span in sent:
-                run[at].origin = trail
-                finish(span, error)
-            raise
-        now = time_ns()
-        for _, _, span in sent:
-            span.end(now)
-
-    def _begin(self, run: Sequence[Message]) -> list[tuple[int, Trail, Span]]:
-        """Start the spans of a run; gives back which of it they are of, and their trails."""
-        start, place, inject, shape = self._start, self._place, self._carrier.inject, self._shape
-        plain = self._carrier.w3c and start.rule is not None
-        # One for all of a run that nobody traces: it says no more than that they are not sampled.
-        headers_of_untraced = {TRACEPARENT: unsampled()} if plain else None
-        sent: list[tuple[int, Trail, Span]] = []
-        now = time_ns()
-        for at, message in enumerate(run):
-            trail = message.origin
-            if type(trail) is Trail:
-                context, origin = trail.context, trail.origin
-                facts = place, origin, message.destination, message.key, message.raw is None
-                span = start(shape, context, trail.above, facts, (), now)
-                inject(message, context, span)
-                message.origin = origin  # adapters know their own
-                sent.append((at, trail, span))
-            elif headers_of_untraced is not None:
-                if not message.headers:
-                    message.headers = headers_of_untraced
-                elif TRACEPARENT not in message.headers:
-                    message.headers = {**message.headers, **headers_of_untraced}
-        return sent
-
-    def __repr__(self) -> str:
-        return f"<traced {self._sink!r}>"
-
-
-def finish(span: Span, error: BaseException | None = None) -> None:
-    """End a span of an operation at a broker."""
-    if error is not None:
-        span.set_attribute(ERROR_TYPE, type(error).__qualname__)
-        span.set_status(StatusCode.ERROR, redact(text(error)) or None)
-    span.end()
