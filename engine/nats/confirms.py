@@ -26,9 +26,10 @@ class Part:
 class Run:
     """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
 
-    __slots__ = ("against", "left", "missing", "news", "refused")
+    __slots__ = ("against", "left", "missing", "news", "parts", "refused")
 
     def __init__(self, parts: Sequence[Part]) -> None:
+        self.parts = parts
         self.left = {part.index: part for part in parts}
         self.refused: dict[int, Exception] = {}
         self.against: BrokerError | None = None
