@@ -26,7 +26,7 @@ class Part:
 class Run:
     """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
 
-    __slots__ = ("against", "left", "missing", "news", "parts", "refused")
+    __slots__ = ("against", "left", "missing", "news", "numbers", "parts", "refused")
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
@@ -35,6 +35,8 @@ class Run:
         self.against: BrokerError | None = None
         self.missing = 0
         """How often no stream took a message of it."""
+        self.numbers: list[int] = []
+        """Those of its confirms, as it was last written."""
         self.news = asyncio.Event()
 
     def confirm(self, index: int) -> None:

@@ -48,8 +48,12 @@ class Inbox:
         return f"{self._prefix}*"
 
     def pieces(self, run: Run, most: int) -> Iterator[list[Publication]]:
-        """What is to be written of a run, each to be confirmed here; what is over `most` bytes is refused."""
-        waiting, prefix = self.waiting, self._prefix
+        """What is to be written of a run, each to be confirmed here; what is over `most` bytes is refused.
+
+        What was written of it before is answered again now, and what is said about that has no meaning any more.
+        """
+        self.drop(run)
+        waiting, prefix, numbers = self.waiting, self._prefix, run.numbers
         size = 0
         some: list[Publication] = []
         for part in list(run.left.values()):
@@ -58,6 +62,7 @@ class Inbox:
                 continue
             self._number = number = self._number + 1
             waiting[number] = run, part.index
+            numbers.append(number)
             some.append((part.subject, f"{prefix}{number}", part.headers, part.raw))
             size += len(part.raw) + SPARE
             if size >= PIECE:
@@ -68,7 +73,9 @@ class Inbox:
 
     def drop(self, run: Run) -> None:
         """Expect nothing more for a run."""
-        self.waiting = {number: each for number, each in self.waiting.items() if each[0] is not run}
+        for number in run.numbers:
+            self.waiting.pop(number, None)
+        run.numbers.clear()
 
     def wake(self) -> None:
         """Have all runs looked at."""
@@ -95,9 +102,9 @@ class Inbox:
         run, index = self.waiting.pop(int(number), (None, 0)) if number.isdigit() else (None, 0)
         if run is None:
             return
-        if b'"duplicate"' in body:
+        if b'"duplicate":' in body:
             self._twice += 1
-        if body and b'"error"' not in body:
+        if body and b'"error":' not in body:  # in a name its quotes would be escaped
             run.confirm(index)
         elif index in run.left:
             self._object(run, index, body, headers)

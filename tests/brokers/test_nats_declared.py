@@ -93,6 +93,15 @@ async def test_bad_messages_are_refused_and_the_others_are_published(nats_server
     assert (await state(client, stream.stream)).messages == 2
 
 
+@pytest.mark.parametrize("name", ["error", "duplicate"])
+async def test_a_stream_may_have_the_name_of_what_a_confirm_says(nats_server: Server, client: Any, name: str) -> None:
+    sink = Nats(nats_server.url).stream(name, subject=names()[1]).sink()
+    async with opened(sink):
+        await sink.publish([message(number, sink.destination) for number in range(3)])
+    assert (await state(client, name)).messages == 3
+    await client.jetstream().delete_stream(name)
+
+
 async def test_a_stream_that_is_full_refuses_until_it_has_room(nats_server: Server, client: Any) -> None:
     stream, subject = names()
     await client.jetstream().add_stream(name=stream, subjects=[subject], max_msgs=3, discard="new")
