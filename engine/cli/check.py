@@ -4,6 +4,7 @@ import json
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from logging import NullHandler, getLogger
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -65,6 +66,7 @@ def check(
         raise CommandError("--strict judges what servers say, and none is asked", "write --connect --strict")
     found = _compile(targets, app_dir)
     if connect:
+        getLogger("aiokafka").addHandler(NullHandler())  # it says over and over what is told once below
         found.flight = anyio.run(preflight, found.graphs, timeout)
     if json_:
         print(json.dumps(_as_json(found), indent=2, ensure_ascii=False))

@@ -45,7 +45,7 @@ class Link:
         take: Take | None = None,
     ) -> None:
         self.target = target
-        self.where = f"nats {target.where}, {endpoint}"
+        self.where = f"NATS at {target.where}" + (f", {endpoint}" if endpoint else "")
         self.denied = ""
         """What the server said when it last denied a right."""
         self.stuck = False

@@ -182,7 +182,7 @@ async def inspect(broker: Nats, edges: Sequence[Edge]) -> list[Verdict]:
     # A right that is denied is told to nobody who asks: there is no answer, and that has to be noticed in time.
     target = copy(broker.target)
     target.options = target.options.model_copy(update={"timeout": min(_PATIENCE, target.options.timeout)})
-    link = Link(target, "pre-flight", start)
+    link = Link(target, "", start)
     try:
         client = await link.connected()
         sync = await _sync(target.options.monitoring)

@@ -40,7 +40,7 @@ class ChannelSource:
 
     @property
     def _where(self) -> str:
-        return f"redis {self._target.where}, {self._name}"
+        return f"Redis at {self._target.where}, {self._name}"
 
     async def open(self) -> None:
         """Connect and listen: what is published after this has returned arrives."""

@@ -51,7 +51,7 @@ async def connect(target: Target, address: Address, sentinel: bool = False) -> t
         parsers.append(Parser(socket_read_size=socket_read_size))
         return parsers[-1]
 
-    where = f"redis {shown(address)}"
+    where = f"Redis at {shown(address)}"
     connection = _made(target, address, sentinel, {"parser_class": parser, "socket_read_size": READ_SIZE}, where)
     try:
         async with asyncio.timeout(target.options.connect_timeout):

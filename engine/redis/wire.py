@@ -41,7 +41,7 @@ class Servers:
             if first <= slot <= last:
                 return address
         self._slots = []
-        raise BrokerUnavailable(f"redis {target.where}: no node has the slot of {key}")
+        raise BrokerUnavailable(f"Redis at {target.where}: no node has the slot of {key}")
 
     def forget(self) -> None:
         """What was learned is no longer true."""
@@ -52,7 +52,7 @@ class Servers:
         found = await self._first("SENTINEL", "GET-MASTER-ADDR-BY-NAME", target.service)
         if not found:
             raise BrokerRefused(
-                f"redis {target.where}: no sentinel knows a service {target.service}\n"
+                f"Redis at {target.where}: no sentinel knows a service {target.service}\n"
                 "  correct the service's name, which follows the hosts in the URL"
             )
         return found[0].decode(), int(found[1])
@@ -114,7 +114,7 @@ class Wire:
     def where_of(self, key: str) -> str:
         """Server and another key."""
         where = shown(self._address) if self._address else self._servers.target.where
-        return f"redis {where}, {key}" if key else f"redis {where}"
+        return f"Redis at {where}, {key}" if key else f"Redis at {where}"
 
     async def ask(self, *command: str | bytes | int, wait: float = 0.0) -> Any:
         """One command's answer; raises what a server's no means."""

@@ -1,6 +1,8 @@
 """`headrace check --connect`: what it prints for people and for programs, and how it ends."""
 
 import json
+import subprocess
+import sys
 from io import StringIO
 from typing import Any
 
@@ -138,6 +140,17 @@ def test_a_server_out_of_reach_is_named_by_69_and_the_others_are_still_shown(
     found = json.loads(headrace("check", "lost", "--connect", "--json").out)
     assert (found["ok"], [each["server"] for each in found["failures"]]) == (False, [f"Redis('127.0.0.1:{port}')"])
     assert "s3cret" not in json.dumps(found)
+
+
+def test_a_kafka_out_of_reach_is_told_of_once(write: Write) -> None:
+    port = free_port()
+    text = WEAK.replace("Redis", "Kafka").replace("stream", "topic").replace(", maxlen=1000", "")
+    folder = write("lost.py", text.format(url=f"127.0.0.1:{port}")).parent
+    command = [sys.executable, "-m", "headrace", "check", "lost", "--connect"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == Code.UNAVAILABLE
+    assert done.stderr.startswith(f"headrace: Kafka at 127.0.0.1:{port}: no connection")
+    assert done.stderr.count("\n") == 1
 
 
 REMEMBERS = """
