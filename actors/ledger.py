@@ -4,26 +4,21 @@ Acts for a whole run at once: dead letters are published and confirmed first, th
 """
 
 from collections.abc import Callable, Sequence
-from functools import partial
 from logging import Logger, LoggerAdapter
-from random import random
 from time import time
 from typing import Any
 
 from anyio import Event, Lock
 
 from actors.backoff import Link
-from actors.clock import Clock, Timer
-from actors.deadletter import dead_letter, text
+from actors.burials import Burials
+from actors.clock import Clock
 from actors.duplicates import Duplicates
-from actors.errors import PublishError
 from actors.message import Message
 from actors.ports import Sink, Source
 from actors.receipt import Failure, Outcome, Receipt
 from actors.statistics import Counts, Latency
 
-BURY_AGAIN = 5.0
-"""Seconds until a dead letter that its broker refused is tried again, at most: a quarter of it is jitter."""
 BEHIND = 1024
 """Messages that may be complete and not settled before no more are fetched."""
 DEAD, RETURNED = Outcome.DEAD, Outcome.RETURNED
@@ -47,7 +42,6 @@ class Ledger:
     ) -> None:
         self.name = name
         self.source = source
-        self.dead_letters = dead_letters
         self.clock = clock
         self.logger = logger
         self.origin = origin
@@ -59,16 +53,10 @@ class Ledger:
         """What was issued and is not settled, the oldest first."""
         self.counts = Counts()
         self.latency = Latency()
-        self.reasons: dict[tuple[str, str], int] = {}
-        """Dead letters by stage and reason, the first 100 kinds of them."""
         self.link = Link(clock, logger, name, getattr(source, "reached", None), getattr(source, "ping", None))
-        self._burials = Link(clock, logger, f"dead letters of {name}")
+        self._burials = Burials(name, dead_letters, clock, logger, self.counts, origin, self.complete)
         self._complete: list[Receipt] = []
         self._settling: list[Receipt] = []
-        self._refused: dict[Receipt, Timer] = {}
-        """The dead whose letter was refused, until it is tried again."""
-        self._brief: set[Receipt] = set()
-        """The same, until it is confirmed."""
         self._turn = Lock(fast_acquire=True)
         self._news: Event | None = None
         self._progress: Event | None = None
@@ -76,8 +64,6 @@ class Ledger:
         self._first: Receipt | None = None
         """The oldest of the open, when it last became another."""
         self._moved = clock.now()
-        self._burying: float | None = None
-        self._refusal = ""
         self._not_all_done = False
         """Whether something complete is dead or returned."""
         self._mixed = False
@@ -109,7 +95,7 @@ class Ledger:
     @property
     def behind(self) -> bool:
         """Whether a broker is so far behind with what is complete that fetching more would fill the memory."""
-        return len(self._complete) + len(self._settling) + len(self._refused) > BEHIND
+        return len(self._complete) + len(self._settling) + len(self._burials) > BEHIND
 
     async def keep_pace(self) -> None:
         """Wait while it is behind."""
@@ -138,13 +124,7 @@ class Ledger:
     @property
     def unburied(self) -> str | None:
         """Why a dead letter is not confirmed, if one has been tried in vain or for a second."""
-        if self._refused:
-            return self._refusal
-        if self._burials.error is not None:
-            return f"{self._burials.what}: {self._burials.error}"
-        if self._burying is not None and self.clock.now() - self._burying > 1.0:
-            return f"{self._burials.what}: no answer yet"
-        return None
+        return self._burials.trouble
 
     @property
     def unfinished(self) -> int:
@@ -179,9 +159,8 @@ class Ledger:
         returned: list[Message] = []
         if self._mixed:
             if dead := [receipt for receipt in self._settling if receipt.outcome is DEAD]:
-                self._burying = self.clock.now()
-                await self._bury(dead)
-                self._burying = None
+                await self._burials.bury(dead)
+                self._settling = [receipt for receipt in self._settling if receipt not in self._burials]
             returned = [receipt.message for receipt in self._settling if receipt.outcome is RETURNED]
             done = [receipt.message for receipt in self._settling if receipt.outcome is not RETURNED]
         else:
@@ -209,46 +188,6 @@ class Ledger:
         if first is not self._first:
             self._first, self._moved = first, self.clock.now()
 
-    async def _bury(self, dead: Sequence[Receipt]) -> None:
-        """Publish the dead letters. Whose letter is confirmed is done; whose is refused is tried again later."""
-        by_sink: dict[int, tuple[Sink, list[Receipt]]] = {}
-        for receipt in dead:
-            sink = (receipt.failure and receipt.failure.dead_letter) or self.dead_letters
-            by_sink.setdefault(id(sink), (sink, []))[1].append(receipt)
-        for sink, receipts in by_sink.values():
-            run = [dead_letter(receipt, self.origin, sink, receipt in self._brief) for receipt in receipts]
-            refused: dict[int, Exception] = {}
-            try:
-                await self._burials.insist(partial(sink.publish, run))
-            except PublishError as error:
-                refused = error.failures
-            for index, receipt in enumerate(receipts):
-                if index in refused:
-                    self._bury_later(receipt, refused[index])
-                else:
-                    receipt.outcome = Outcome.DONE
-                    self._brief.discard(receipt)
-                    self._count_dead(receipt)
-        self._settling = [receipt for receipt in self._settling if receipt not in self._refused]
-
-    def _bury_later(self, receipt: Receipt, error: Exception) -> None:
-        def again() -> None:
-            del self._refused[receipt]
-            self.complete(receipt)
-
-        self.logger.error("a dead letter was refused, tried again within %g s: %s", BURY_AGAIN, error)
-        self._refused[receipt] = self.clock.after(BURY_AGAIN * (1 - 0.25 * random()), again)
-        self._brief.add(receipt)  # its own headers may be what makes it too long
-        self._refusal = f"{self._burials.what} refused one: {text(error)}"
-
-    def _count_dead(self, receipt: Receipt) -> None:
-        failure = receipt.failure
-        assert failure is not None
-        self.counts.dead += 1
-        kind = (failure.stage, f"{type(failure.error).__name__}: {text(failure.error)}".partition("\n")[0][:120])
-        if kind in self.reasons or len(self.reasons) < 100:
-            self.reasons[kind] = self.reasons.get(kind, 0) + 1
-
     def reject(self, message: Message, error: BaseException, stage: str) -> None:
         """Settle a message that cannot even be decoded: dead on arrival."""
         now = time()
@@ -263,10 +202,7 @@ class Ledger:
         if self.duplicates is not None:
             self.duplicates.hurry()
         async with self._turn:
-            for timer in self._refused.values():
-                timer.cancel()
-            self._refused.clear()
-            self._brief.clear()
+            self._burials.forget()
             self._complete, self._settling, self._mixed = [], list(self.open), True
             for receipt in self._settling:
                 if receipt.pending > 0 or receipt.outcome is DEAD:

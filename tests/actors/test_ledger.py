@@ -5,7 +5,8 @@ from anyio import CancelScope, Event, create_task_group
 from anyio.lowlevel import checkpoint
 
 from actors import Failure, Ledger, Message, PublishError, VirtualClock
-from actors.ledger import BEHIND, BURY_AGAIN
+from actors.burials import BURY_AGAIN
+from actors.ledger import BEHIND
 from tests.actors.fakes import Shelf, Wire, logger, quiet, running
 
 pytestmark = pytest.mark.anyio
@@ -146,7 +147,6 @@ async def test_a_dead_letter_is_confirmed_before_its_original_is_acknowledged(bo
         assert books.grave.raws == [b"a"]
         assert books.wire.done == [b"a"]
     assert (books.ledger.counts.dead, books.ledger.counts.settled) == (1, 1)
-    assert books.ledger.reasons == {("stage", "ValueError: no"): 1}
 
 
 async def test_the_dead_of_a_run_are_buried_in_one_call_a_sink(books):
@@ -238,17 +238,6 @@ async def test_cancelled_in_a_burial_it_buries_again_after_the_restart(books):
     await books.ledger.run()
     assert books.grave.raws == [b"a"]
     assert books.wire.done == [b"a"]
-
-
-async def test_the_kinds_of_reasons_are_bounded(books):
-    for message in books.issue(*(b"%d" % at for at in range(150))):
-        die(message, reason=f"reason {message.offset}")
-    for message in books.issue(b"again"):
-        die(message, reason="reason 0")
-    await books.ledger.settle()
-    assert len(books.ledger.reasons) == 100
-    assert books.ledger.reasons["stage", "ValueError: reason 0"] == 2
-    assert books.ledger.counts.dead == 151
 
 
 async def test_a_message_that_does_not_decode_is_dead_on_arrival(books):
