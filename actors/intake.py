@@ -84,7 +84,7 @@ class Intake:
             self._fetching.cancel()
 
     def pause(self) -> None:
-        """Fetch nothing until `resume`; what was fetched goes on."""
+        """Fetch nothing until `resume`; what was fetched goes on, and what was only read ahead goes to others."""
         if self._resumed is None:
             self._resumed = Event()
             if self._fetching is not None:
@@ -108,8 +108,11 @@ class Intake:
                 await self.sieve.duplicates.open()
             self._opened = True
             self.on_open()
-        while self._resumed is not None:
-            await self._resumed.wait()
+        while (resumed := self._resumed) is not None:
+            release = getattr(self.ledger.source, "release", None)
+            if release is not None:
+                await self.link.insist(release)
+            await resumed.wait()
         if self.ledger.behind:
             await self.ledger.keep_pace()
         if self.sieve is not None and not await self._may_fetch(self.sieve):

@@ -33,7 +33,17 @@ class Capabilities:
 
 
 class Source(Protocol):
-    """Where a subscriber's messages come from: one per subscriber and endpoint."""
+    """Where a subscriber's messages come from: one per subscriber and endpoint.
+
+    What only some of them have beside, and is asked for where it is there:
+
+    - `ping()` returns when the server has answered, and raises `BrokerError` where it does not in time;
+    - `reached()` tells whether the server has let it in and not been lost since;
+    - `release()` gives what was read ahead and not fetched back to the broker, for other readers to have it, and has
+      nothing brought until the next fetch. No fetch is under way meanwhile; it raises as `fetch` does, after which
+      it is called again, and may be cancelled;
+    - `drain()` gives what is there and would be lost with the source, which fetches nothing after that.
+    """
 
     async def open(self) -> None:
         """Connect and subscribe. Raises `BrokerUnavailable`; may be called again after `close`."""

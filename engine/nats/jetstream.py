@@ -58,6 +58,8 @@ class StreamSource:
         self._reading: Any = None
         """The connection that messages come by."""
         self._pulls = Pulls(target, bound)
+        self._spared: dict[int, int] = {}
+        """By sequence, how many of its deliveries here nobody fetched."""
         self._called_back = 0
         """Messages that were called back and have not come yet."""
         self._gathering: asyncio.TimerHandle | None = None
@@ -87,12 +89,15 @@ class StreamSource:
         self._reading = client
         stream = await self._join(client)
         await self._inherit(client, stream)
+        await self._listen(client)
+        self._broken = False
+
+    async def _listen(self, client: DirectClient) -> None:
         inbox = client.new_inbox()
         self._subscription = await client.subscribe(
             f"{inbox}.*", cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
         )
         self._pulls.begin(inbox)
-        self._broken = False
 
     async def _inherit(self, client: Client, stream: str) -> None:
         """Have what an earlier connection had come before anything else, unless that may be another engine's."""
@@ -141,6 +146,7 @@ class StreamSource:
         before, self._born = self._born, born
         if before is not None and before != born:
             self._held.clear()
+            self._spared.clear()
             self._seen = 0
         if before is None or self._reader.start == "earliest":
             return None
@@ -174,6 +180,37 @@ class StreamSource:
             self._buffer.clear()
             await self._link.close()
 
+    async def release(self) -> None:
+        """Give what came and was not fetched back to the server, and have it forget the request that is under way.
+
+        The server counts these deliveries, which here are no tries.
+        """
+        if self._renewing is None:
+            return
+        client = await self._link.connected()
+        asked = self._subscription
+        try:
+            await self._listen(client)
+            if asked is not None:
+                await asked.unsubscribe()  # where nobody listens any more nothing is delivered
+            await flushed(client, self._target.options.timeout)  # what was on its way has come now
+            self._pulls.asked = 0
+            self._gather(0)
+            await self._spare(client)
+        except Exception as error:
+            raise trouble(error, self._link.where) from None
+
+    async def _spare(self, client: DirectClient) -> None:
+        run, spared = list(self._buffer), self._spared
+        self._buffer.clear()
+        self._spared = {at: spared.get(at, 0) for at in self._sequences() if at in spared}
+        self._spared |= {at: spared.get(at, 0) + 1 for at in map(_sequence, run)}
+        try:
+            await self._give_back(client, run)
+        finally:
+            for message in run:
+                self._held.pop(message, None)
+
     # -- fetching ------------------------------------------------------------------------------------------------
 
     async def fetch(self, limit: int) -> list[Message]:
@@ -187,6 +224,8 @@ class StreamSource:
                     continue  # it was connected anew, or closed, meanwhile
                 run = [buffer.popleft() for _ in range(min(limit, len(buffer)))]
                 self._seen = max(self._seen, _sequence(run[-1]))
+                if self._spared:
+                    self._discount(run)
                 return run
             if self._broken:
                 self._broken = False
@@ -203,6 +242,10 @@ class StreamSource:
             if self._pulls.asked <= 0:
                 await self._pulls.ask(client, max(limit, self._called_back), self._link.where)
             await self._wait()
+
+    def _discount(self, run: Sequence[Message]) -> None:
+        for message in run:
+            message.attempt = max(1, message.attempt - self._spared.get(_sequence(message), 0))
 
     async def _ask_ahead(self, limit: int) -> None:
         """Have the next run on its way while this one is handled."""

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import count
 from socket import gethostname
 from time import monotonic
@@ -14,9 +14,10 @@ from actors import BrokerError, BrokerUnavailable, Message
 from engine.redis.connection import Command
 from engine.redis.errors import answer
 from engine.redis.options import Target
-from engine.redis.reading import Reading
+from engine.redis.processing import End, Processing
+from engine.redis.reading import GRACE, Reading
 from engine.redis.slots import Slot
-from engine.redis.values import again, attempt_of, element
+from engine.redis.values import element
 from engine.redis.wire import Servers, Wire
 
 Side = Literal["left", "right"]
@@ -37,14 +38,11 @@ class ListSource:
     def __init__(self, target: Target, name: str, push: Side, plain: bool) -> None:
         options = target.options
         self._list = name
-        self._plain = plain
-        self._take = "LEFT" if push == "right" else "RIGHT"
+        self._take: End = "LEFT" if push == "right" else "RIGHT"
         self._idle = round(options.min_idle * 1000)
         self._name = options.consumer or gethostname()
         self._scope = f"{target.where} {name} {self._name}"
-        # In a cluster the braces put all of them on the list's own node.
-        self._all = f"{name if '{' in name else '{' + name + '}'}.processing"
-        self._mine = ""
+        self._processing = Processing(name, self._take, plain, self._idle)
         servers = Servers(target)
         self._reader = Wire(servers, name)
         self._teller = Wire(servers, name)
@@ -69,15 +67,15 @@ class ListSource:
         """Take a name, and put back what a former process under that name, or any dead one, did not finish."""
         if self._slot is None:
             self._slot = Slot(self._scope)
-            self._mine = f"{self._all}.{self._name}:{self._slot.number}"
+            self._processing.name(f"{self._name}:{self._slot.number}")
         try:
             (kind,) = await self._teller.exchange((("TYPE", self._list),))
             if kind not in (b"none", b"list") and not isinstance(kind, ResponseError):
                 wrong = ResponseError(f"WRONGTYPE it is a {kind.decode()}, not a list")
                 raise answer(wrong, self._teller.where)
             if self._renewing is None:
-                await self._put_back(self._teller, self._mine)
-            await self._say_alive()
+                await self._processing.put_back(self._teller, self._processing.mine)
+            await self._processing.say_alive(self._teller)
             await self._tend(self._teller)
         except BaseException:
             await self._let_go()
@@ -97,8 +95,8 @@ class ListSource:
             await self._reading.stop()
             attempts = {value: message.attempt + 1 for message, (_, value) in self._held.items()}
             attempts |= {self._held[message][1]: message.attempt for message in (*self._back, *self._ready)}
-            await self._put_back(self._teller, self._mine, attempts)
-            await self._teller.exchange((("SREM", self._all, self._mine), ("DEL", _alive(self._mine))))
+            await self._processing.put_back(self._teller, self._processing.mine, attempts)
+            await self._processing.say_gone(self._teller)
         except BrokerError:
             pass  # others put it back when this consumer has not been heard of for long enough
         finally:
@@ -106,6 +104,21 @@ class ListSource:
             self._back.clear()
             self._ready.clear()
             await self._let_go()
+
+    async def release(self) -> None:
+        """Put what was read, or returned, and not fetched back to where it was taken from; no try is lost by that."""
+        if self._renewing is None:
+            return
+        try:
+            self._ready.extend(await self._reading.stop(GRACE) or ())
+        finally:
+            self._lost = True  # an answer may have been on its way
+            attempts = {self._held.pop(message)[1]: message.attempt for message in (*self._back, *self._ready)}
+            self._back.clear()
+            self._ready.clear()
+        fetched = [value for _, value in self._held.values()]
+        while not await self._processing.put_back(self._teller, self._processing.mine, attempts, keep=fetched):
+            fetched = [value for _, value in self._held.values()]
 
     async def _let_go(self) -> None:
         if self._slot is not None:
@@ -140,18 +153,19 @@ class ListSource:
 
     async def _look(self, limit: int) -> list[bytes]:
         if self._lost:
-            found = await self._reader.ask("LRANGE", self._mine, 0, -1)
+            found = await self._reader.ask("LRANGE", self._processing.mine, 0, -1)
             self._lost = False
             return list((Counter(found) - Counter(value for _, value in self._held.values())).elements())
         if monotonic() >= self._look_at:
             await self._tend(self._reader)
         length: Command = ("LLEN", self._list)
+        mine = self._processing.mine
         if self._waiting:
-            move: Command = ("LMOVE", self._list, self._mine, self._take, "RIGHT")
+            move: Command = ("LMOVE", self._list, mine, self._take, "RIGHT")
             *found, waiting = await self._reader.exchange([move] * min(limit, self._waiting) + [length])
         else:
             wait = min(max(self._look_at - monotonic(), 0.001), BLOCK)
-            move = ("BLMOVE", self._list, self._mine, self._take, "RIGHT", f"{wait:.3f}")
+            move = ("BLMOVE", self._list, mine, self._take, "RIGHT", f"{wait:.3f}")
             *found, waiting = await self._reader.exchange((move, length), wait=wait)
         for reply in (*found, waiting):
             if isinstance(reply, ResponseError):
@@ -163,10 +177,10 @@ class ListSource:
 
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Remove `done` for good, and hand `returned` out again; what is not held is forgotten silently."""
-        held = self._held
+        held, mine = self._held, self._processing.mine
         done = [message for message in done if message in held]
         if done:
-            commands: list[Command] = [("LREM", self._mine, 1, held[message][1]) for message in done]
+            commands: list[Command] = [("LREM", mine, 1, held[message][1]) for message in done]
             for reply in await self._teller.exchange(commands):
                 if isinstance(reply, ResponseError):
                     raise answer(reply, self._teller.where)
@@ -192,46 +206,15 @@ class ListSource:
         while True:
             await asyncio.sleep(self._idle / 3000)
             try:
-                await self._say_alive()
+                await self._processing.say_alive(self._teller)
             except BrokerError:
                 continue  # whoever fetches or settles meets the same trouble, and says so
 
-    async def _say_alive(self) -> None:
-        register: Command = ("SADD", self._all, self._mine)
-        for reply in await self._teller.exchange((register, ("SET", _alive(self._mine), 1, "PX", self._idle))):
-            if isinstance(reply, ResponseError):
-                raise answer(reply, self._teller.where)
-
     async def _tend(self, wire: Wire) -> None:
-        """Put back what those left who have not said for long that they are alive."""
-        known = [name.decode() for name in await wire.ask("SMEMBERS", self._all)]
-        others = [name for name in known if name != self._mine]
-        if others:
-            alive = await wire.exchange([("EXISTS", _alive(name)) for name in others])
-            for name, answered in zip(others, alive, strict=True):
-                if answered == 0:
-                    await self._put_back(wire, name)
+        """Put back what dead consumers left, and see how much there is."""
+        await self._processing.bury(wire)
         self._waiting = await wire.ask("LLEN", self._list)
         self._look_at = monotonic() + min(BLOCK, self._idle / 2000)
-
-    async def _put_back(self, wire: Wire, processing: str, attempts: Mapping[bytes, int] | None = None) -> None:
-        """Move everything in a processing list back to where it was taken from, all at once or not at all."""
-        _, values = await wire.exchange((("WATCH", processing), ("LRANGE", processing, 0, -1)))
-        if isinstance(values, ResponseError):
-            raise answer(values, wire.where)
-        bring: list[Command] = []
-        if values:
-            counted = [(value, attempt_of(value)) for value in values]
-            if attempts is None:  # a crash: each of them had been delivered
-                run = [(value, attempt + 1) for value, attempt in counted]
-            else:
-                run = [(value, attempts.get(value, attempt)) for value, attempt in counted]
-            back = [value if self._plain or attempt == 1 else again(value, attempt) for value, attempt in run]
-            bring = [(f"{self._take[0]}PUSH", self._list, *reversed(back)), ("DEL", processing)]
-        leave: list[Command] = [] if processing == self._mine else [("SREM", self._all, processing)]
-        *_, moved = await wire.exchange((("MULTI",), *bring, *leave, ("EXEC",)))
-        if isinstance(moved, ResponseError):
-            raise answer(moved, wire.where)
 
     async def ping(self) -> None:
         """Return when the server has answered; asked beside whatever is being read."""
@@ -248,7 +231,3 @@ class ListSource:
     def __repr__(self) -> str:
         state = "closed" if self._renewing is None else f"{len(self._held)} held"
         return f"<source of {self._list}: {state}>"
-
-
-def _alive(processing: str) -> str:
-    return f"{processing}.alive"

@@ -5,6 +5,8 @@ from collections.abc import Awaitable, Callable
 from typing import Generic, TypeVar
 
 T = TypeVar("T")
+GRACE = 0.25
+"""Seconds in which a server that has something to bring has brought it, as a rule."""
 
 
 class Reading(Generic[T]):
@@ -43,11 +45,13 @@ class Reading(Generic[T]):
         self._woken = True
         self._news.set()
 
-    async def stop(self) -> T | None:
-        """Give up the read under way; what it has brought already, if it has."""
-        task, self._task = self._task, None
-        if task is None:
+    async def stop(self, patience: float = 0.0) -> T | None:
+        """Give up the read under way unless it ends within so many seconds; what it has brought, if it has."""
+        if self._task is None:
             return None
+        if patience:
+            await asyncio.wait((self._task,), timeout=patience)
+        task, self._task = self._task, None
         task.cancel()
         await asyncio.wait((task,))
         return None if task.cancelled() or task.exception() is not None else task.result()

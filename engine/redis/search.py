@@ -1,6 +1,6 @@
 """`Search`: what one consumer of a group reads next, its own leftovers before those of others and what is new."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from logging import getLogger
 from time import monotonic
 from typing import Any
@@ -38,6 +38,8 @@ class Search:
         self._swept: bytes | None = b"0-0"
         """How far the search for what others left has come; None until the next one is due."""
         self._sweep_at = 0.0
+        self._inherits = True
+        """Whether there may be something of a former process that was not found yet."""
         self._seen: bytes | None = None
         """The last entry that came to the group, as far as known here."""
         self.remade = 0
@@ -49,6 +51,11 @@ class Search:
         await self._create(wire)
         if self._start == "latest":
             self._seen = await reached(wire, me)
+        self._inherits = True
+        self.restart()
+
+    def restart(self) -> None:
+        """Look again for everything that is pending, here or with others, before what is new."""
         self._own, self._swept = "-", b"0-0"
 
     async def _create(self, wire: Wire, after: bytes | None = None) -> None:
@@ -102,6 +109,7 @@ class Search:
         rows = await self._ask_group(self.me.pending(start))
         lost = [row for row in rows if row[0] not in self._held]
         over = len(rows) < MANY and len(lost) <= limit
+        self._inherits = self._inherits and not over
         self._own = None if over else f"({(lost[limit - 1] if len(lost) > limit else rows[-1])[0].decode()}"
         attempts = {row[0]: row[3] + 1 for row in lost[:limit]}
         return self._take(await self._ask_group(self.me.claim(attempts)), attempts) if attempts else []
@@ -119,6 +127,27 @@ class Search:
             return []
         counts = await self._wire.exchange(self.me.whose(entry for entry, _ in entries))
         return self._take(entries, {row[0][0]: row[0][3] for row in counts if isinstance(row, list) and row})
+
+    async def parting(self, wire: Wire, unfetched: Collection[bytes], keep: Collection[bytes]) -> list[Command]:
+        """How others get at once what is pending here, except what is to be kept.
+
+        What nobody fetched was counted as handed out, and was not. The same goes for what is pending here and not held,
+        if it can be of no former process: its answer was lost.
+        """
+        me, found, start = self.me, dict[bytes, int](), "-"
+        while True:
+            (rows,) = await wire.exchange((me.pending(start),))
+            if isinstance(rows, ResponseError):
+                if code(rows) != "NOGROUP":
+                    raise answer(rows, wire.where)
+                return []
+            found |= {row[0]: row[3] for row in rows if row[0] not in keep}
+            if len(rows) < MANY:
+                break
+            start = f"({rows[-1][0].decode()}"
+        lost: Collection[bytes] = () if self._inherits else found.keys() - self._held.keys()
+        counted = {entry: max(0, found[entry] - 1) for entry in found if entry in unfetched or entry in lost}
+        return me.park(list(found)) + me.count(counted, parked=True)
 
     async def _ask_group(self, command: Command) -> Any:
         """An answer about the group; nothing where somebody has deleted it, which the next read mends."""

@@ -13,7 +13,7 @@ from engine.redis.errors import answer, code
 from engine.redis.fields import Entry, entry_message
 from engine.redis.group import MANY, Consumer, Start, order
 from engine.redis.options import Target
-from engine.redis.reading import Reading
+from engine.redis.reading import GRACE, Reading
 from engine.redis.search import Search
 from engine.redis.slots import Slot
 from engine.redis.wire import Servers, Wire
@@ -93,12 +93,35 @@ class StreamSource:
             await self._let_go()
 
     async def _leave(self) -> None:
-        me = self._me
-        rows = await self._teller.ask(*me.pending(most=MANY * 10))
-        # What was returned, or read ahead, was counted as handed out, which it no longer will be.
-        counted = {_entry(again): again.attempt - 1 for again in (*self._back, *self._ready)}
-        parked = me.park([row[0] for row in rows]) + me.count(counted, parked=True)
-        await self._teller.exchange([*parked, me.leave()])
+        parked = await self._search.parting(self._teller, self._forget_unfetched(), keep=())
+        await self._teller.exchange([*parked, self._me.leave()])
+
+    async def release(self) -> None:
+        """Give what was read, or returned, and not fetched to whichever consumer looks next for what others left.
+
+        No try of it is lost by that. This one finds what is still there before anything else, when it reads again.
+        """
+        if self._renewing is None:
+            return
+        try:
+            self._ready += await self._reading.stop(GRACE) or ()
+        finally:
+            unfetched = self._forget_unfetched()
+            self._search.restart()
+            self._full = 0
+        commands = await self._search.parting(self._teller, unfetched, keep=self._held)
+        for reply in await self._teller.exchange(commands) if commands else ():
+            if isinstance(reply, ResponseError) and code(reply) != "NOGROUP":
+                raise answer(reply, self._teller.where)
+
+    def _forget_unfetched(self) -> set[bytes]:
+        """What was read, or returned, and is no longer held: the server knows of it."""
+        unfetched = {_entry(message) for message in (*self._back, *self._ready)}
+        for entry in unfetched:
+            self._held.pop(entry, None)
+        self._back.clear()
+        self._ready.clear()
+        return unfetched
 
     async def _let_go(self) -> None:
         if self._slot is not None:
@@ -196,7 +219,7 @@ class StreamSource:
         mine = [row[0][0] for row in rows if isinstance(row, list) and row and row[0][1] == name]
         for entry in set(ids).difference(mine):
             self._held.pop(entry, None)
-        return mine
+        return [entry for entry in mine if entry in self._held]
 
     async def ping(self) -> None:
         """Return when the server has answered; asked beside whatever is being read."""

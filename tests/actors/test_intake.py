@@ -307,6 +307,33 @@ async def test_paused_it_can_be_stopped():
     assert inlet.wire.limits == []
 
 
+async def test_paused_it_has_its_source_let_go_of_what_was_read_ahead_however_often_that_takes():
+    inlet, released = Inlet(b"a"), []
+
+    async def release() -> None:
+        inlet.wire._reach()
+        released.append(len(inlet.wire.limits))
+
+    setattr(inlet.wire, "release", release)  # noqa: B010  # which the others have not
+    async with running(inlet.intake.run):
+        assert inlet.take() == ["a"]
+        assert released == []
+        inlet.wire.down = 1
+        inlet.intake.pause()
+        await quiet()
+        assert released == []
+        assert not inlet.intake.link.connected
+        inlet.clock.advance(10)
+        await quiet()
+        assert released == [len(inlet.wire.limits)]
+        assert inlet.intake.link.connected
+        inlet.wire.bring(b"b")
+        inlet.intake.resume()
+        await quiet()
+        assert inlet.take() == ["b"]
+        assert len(released) == 1
+
+
 async def test_resumed_and_paused_again_at_once_it_stays_paused():
     inlet = Inlet(b"a")
     inlet.intake.pause()

@@ -105,3 +105,33 @@ async def test_what_a_read_has_brought_when_it_is_stopped_is_handed_out() -> Non
     await anyio.wait_all_tasks_blocked()
     assert await reading.stop() == "a"
     assert await reading.stop() is None
+
+
+async def test_a_read_that_is_stopped_with_patience_may_still_end() -> None:
+    reading: Reading[str] = Reading()
+    reads, got = Reads(), []
+
+    async def stop() -> None:
+        got.append(await reading.stop(60))
+
+    reading.begin(reads)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(stop)
+        await anyio.wait_all_tasks_blocked()
+        assert not reads.brings.done()
+        reads.brings.set_result("a")
+    assert got == ["a"]
+    reading.begin(late := Reads())
+    assert await reading.stop(0.001) is None
+    assert late.brings.done()
+
+
+async def test_whoever_gives_up_stopping_a_read_leaves_it_under_way() -> None:
+    reading: Reading[str] = Reading()
+    reads = Reads()
+    reading.begin(reads)
+    with anyio.move_on_after(0.001):
+        await reading.stop(60)
+    assert not reads.brings.done()
+    reads.brings.set_result("a")
+    assert await reading.result(reads) == "a"

@@ -1,0 +1,99 @@
+"""`Processing`: the lists in which what consumers of a list have read lies until it is settled, and whose they are."""
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from typing import Literal
+
+from redis.exceptions import ResponseError
+
+from engine.redis.connection import Command
+from engine.redis.errors import answer
+from engine.redis.values import again, attempt_of
+from engine.redis.wire import Wire
+
+End = Literal["LEFT", "RIGHT"]
+
+
+class Processing:
+    """All of them, as one consumer sees them: `mine` is its own. What it says of being alive holds for `idle` ms.
+
+    What goes back goes to the end that it was taken from, with the number of its next delivery unless it is `plain`.
+    """
+
+    def __init__(self, source: str, take: End, plain: bool, idle: int) -> None:
+        self._list = source
+        self._push = f"{take[0]}PUSH"
+        self._plain = plain
+        self._idle = idle
+        # In a cluster the braces put all of them on the list's own node.
+        self._all = f"{source if '{' in source else '{' + source + '}'}.processing"
+        self.mine = ""
+
+    def name(self, consumer: str) -> None:
+        """Become that consumer."""
+        self.mine = f"{self._all}.{consumer}"
+
+    async def say_alive(self, wire: Wire) -> None:
+        """Tell the others that this one is there."""
+        register: Command = ("SADD", self._all, self.mine)
+        for reply in await wire.exchange((register, ("SET", _alive(self.mine), 1, "PX", self._idle))):
+            if isinstance(reply, ResponseError):
+                raise answer(reply, wire.where)
+
+    async def say_gone(self, wire: Wire) -> None:
+        """Tell them that it is not."""
+        await wire.exchange((("SREM", self._all, self.mine), ("DEL", _alive(self.mine))))
+
+    async def bury(self, wire: Wire) -> None:
+        """Put back what those left who have not said for long that they are alive."""
+        known = [name.decode() for name in await wire.ask("SMEMBERS", self._all)]
+        others = [name for name in known if name != self.mine]
+        if others:
+            alive = await wire.exchange([("EXISTS", _alive(name)) for name in others])
+            for name, answered in zip(others, alive, strict=True):
+                if answered == 0:
+                    await self.put_back(wire, name)
+
+    async def put_back(
+        self, wire: Wire, processing: str, attempts: Mapping[bytes, int] | None = None, keep: Iterable[bytes] = ()
+    ) -> bool:
+        """Move all but what is to be kept back, at once or not at all; whether nobody came between.
+
+        `attempts` are the numbers of the next deliveries, where they are not those that the values tell. Without them
+        its consumer has crashed: each value had been delivered.
+        """
+        _, values = await wire.exchange((("WATCH", processing), ("LRANGE", processing, 0, -1)))
+        if isinstance(values, ResponseError):
+            raise answer(values, wire.where)
+        kept, left = _parted(values, keep)
+        bring: list[Command] = []
+        if left:
+            bring = [(self._push, self._list, *reversed(self._counted(left, attempts))), ("DEL", processing)]
+        if left and kept:
+            bring.append(("RPUSH", processing, *kept))
+        leave: list[Command] = [] if processing == self.mine else [("SREM", self._all, processing)]
+        *_, moved = await wire.exchange((("MULTI",), *bring, *leave, ("EXEC",)))
+        if isinstance(moved, ResponseError):
+            raise answer(moved, wire.where)
+        return moved is not None
+
+    def _counted(self, values: list[bytes], attempts: Mapping[bytes, int] | None) -> list[bytes]:
+        counted = [(value, attempt_of(value)) for value in values]
+        if attempts is None:
+            run = [(value, attempt + 1) for value, attempt in counted]
+        else:
+            run = [(value, attempts.get(value, attempt)) for value, attempt in counted]
+        return [value if self._plain or attempt == 1 else again(value, attempt) for value, attempt in run]
+
+
+def _parted(values: Iterable[bytes], keep: Iterable[bytes]) -> tuple[list[bytes], list[bytes]]:
+    """Those to keep, each as often as it is to be kept, and the others."""
+    due, kept, left = Counter(keep), list[bytes](), list[bytes]()
+    for value in values:
+        (kept if due[value] > 0 else left).append(value)
+        due[value] -= 1
+    return kept, left
+
+
+def _alive(processing: str) -> str:
+    return f"{processing}.alive"
