@@ -1,8 +1,8 @@
 """The publisher stage: takes all that waits, encodes it, publishes it in one go and awaits the confirms.
 
-Where the sink can, the next run is on its way before the one ahead of it is confirmed. That is the fast way, and one
-without second thoughts: whatever goes wrong on it, what is on its way is waited for, and then published again one run
-after the other.
+Where the sink can, the next run is on its way before the one ahead of it is confirmed. When one of them fails, no more
+are sent until all in hand are through: what is on its way is heard of first, and then what failed is published, one run
+after the other. So none overtakes one that has failed.
 """
 
 from collections import deque
@@ -16,9 +16,10 @@ from anyio import CancelScope, current_time
 
 from actors.backoff import Link
 from actors.errors import BrokerError, HeadraceError, PublishError
+from actors.flight import Flight
 from actors.mailbox import Mailbox
 from actors.message import Message
-from actors.ports import Pipelined, Sent, Sink
+from actors.ports import Pipelined, Sink
 from actors.receipt import acknowledge_all
 from actors.retries import Retries
 from actors.statistics import Counts
@@ -29,34 +30,7 @@ KeyOf = Callable[[Message], str | bytes | None]
 
 
 PATIENCE = 1.0
-"""Seconds that it waits for more to send before it sees to what is on its way, which may have got lost."""
-
-
-class Flight:
-    """A run in the hands of a publisher: on its way, or to be published when it is its turn."""
-
-    __slots__ = ("began", "confirmed", "refused", "run", "sent")
-
-    def __init__(self, run: list[Message], began: float) -> None:
-        self.run = run
-        self.began = began
-        self.sent: Sent | None = None
-        """What tells of it, until it has."""
-        self.confirmed = False
-        self.refused: dict[int, Exception] = {}
-
-    async def land(self) -> None:
-        """Wait until it is known what became of it, if it is on its way. Raises `BrokerError`."""
-        if self.sent is None:
-            return
-        try:
-            self.confirmed = await self.sent.confirmed()
-        except PublishError as error:
-            self.confirmed, self.refused = True, error.failures
-        except BrokerError:
-            self.sent = None
-            raise
-        self.sent = None
+"""Seconds that nothing need be heard of a run on its way; then it is asked for, and nothing more is sent meanwhile."""
 
 
 class PublishWorker:
@@ -100,7 +74,8 @@ class PublishWorker:
         self._counted = 0.0
         """Up to when its time is counted as busy."""
         self._leaving = False
-        self._idle: CancelScope | None = None
+        self._waiting: CancelScope | None = None
+        """While it waits for messages; cancelled where there is something else to see to."""
 
     @property
     def busy_since(self) -> float | None:
@@ -115,9 +90,9 @@ class PublishWorker:
         try:
             while True:
                 if self._may_take() and (run := await self._take()):
-                    await self._begin(run)
+                    await self._send(run)
                 elif self._flights:
-                    await self._end()
+                    await self._settle()
                 else:
                     return
         except BaseException:
@@ -127,53 +102,62 @@ class PublishWorker:
     def leave(self) -> None:
         """Publish what is in hand and end; the pool has become smaller."""
         self._leaving = True
-        if self._idle is not None:
-            self._idle.cancel()
+        if self._waiting is not None:
+            self._waiting.cancel()
 
     def _may_take(self) -> bool:
         """Whether one more run could be on its way."""
         flights = self._flights
-        if not flights:
-            return True
-        return self._pipelined is not None and flights[-1].sent is not None and len(flights) < self._pipelined.in_flight
+        return not flights or (flights[-1].sent is not None and len(flights) < self._in_flight())
+
+    def _in_flight(self) -> int:
+        return 1 if self._pipelined is None else self._pipelined.in_flight
 
     async def _take(self) -> list[Message]:
-        """Wait for messages; for none where there is something to be known of the oldest run."""
-        if self._leaving:
+        """Wait for messages; for none where it leaves, all is drained, or the oldest run is to be seen to."""
+        oldest = self._flights[0] if self._flights else None
+        if self._leaving or (oldest is not None and oldest.heard):
             return []
         if run := self.mailbox.take_nowait(self.take):
             return run
         try:
-            with CancelScope() as self._idle:
-                if self._flights and (sent := self._flights[0].sent) is not None:
-                    sent.then(self._idle.cancel)
-                    self._idle.deadline = current_time() + PATIENCE
+            with CancelScope() as self._waiting:
+                if oldest is not None:
+                    self._waiting.deadline = current_time() + PATIENCE - (perf_counter() - oldest.began)
                 run = await self.mailbox.take(self.take)
         finally:
-            self._idle = None
+            self._waiting = None
         return run
 
-    async def _begin(self, run: list[Message]) -> None:
-        """Encode a run and send it, or leave it to `_end` where that cannot be done before others have ended."""
-        self.counts.handled += len(run)
+    def _heard(self, flight: Flight) -> None:
+        """Told when something is known of a run on its way."""
+        flight.heard = True
+        if self._waiting is not None and self._flights and flight is self._flights[0]:
+            self._waiting.cancel()
+
+    async def _send(self, run: list[Message]) -> None:
+        """Encode a run and have it on its way, where the sink can; else it waits for its turn."""
         flight = Flight(run, perf_counter())
         self._flights.append(flight)
+        taken = len(run)
         self._encode(run)
+        self.counts.handled += taken - len(run)
         if not run:
             self._flights.pop()
         elif self._pipelined is not None and self._pipelined.in_flight > 1:
             try:
                 flight.sent = await self._pipelined.send(run)
             except (BrokerError, PublishError):
-                pass  # what is wrong is told, and counted, when it is published in its turn
+                return  # what is wrong is told, and counted, when it is published
+            if flight.sent is not None:
+                flight.sent.then(partial(self._heard, flight))
 
-    async def _end(self) -> None:
-        """Wait until the oldest run is published; what is finished with, or waits for another try, is out of hand."""
+    async def _settle(self) -> None:
+        """Wait until the oldest run is through. What is done, or waits for another try, is out of hand then."""
         flight = self._flights[0]
-        await self.link.insist(partial(self._confirm, flight))
-        now = perf_counter()
+        await self.link.insist(partial(self._see_through, flight))
+        self._count(flight, perf_counter())
         run, refused = flight.run, flight.refused
-        self._count(flight, now)
         done = run if not refused else [each for at, each in enumerate(run) if at not in refused]
         failed = [(run[at], reason) for at, reason in refused.items()]
         self._flights.popleft()
@@ -184,16 +168,16 @@ class PublishWorker:
         for message, reason in failed:
             self._failed(message, reason)
 
-    async def _confirm(self, flight: Flight) -> None:
-        """Return when the oldest run is confirmed, or refused; publish it again where it came to nothing on its way."""
+    async def _see_through(self, flight: Flight) -> None:
+        """Have the oldest run confirmed, or refused. Raises `BrokerError`; called again it goes on where it was."""
         await flight.land()
-        if flight.confirmed:
+        if flight.through:
             return
-        for behind in islice(self._flights, 1, None):  # it must not be published again before these have ended
+        for behind in islice(self._flights, 1, None):  # else these might arrive before it
             try:
                 await behind.land()
             except BrokerError:
-                pass  # it is published again too, and then told of
+                pass  # it is published too, and told of then
         try:
             await self.sink.publish(flight.run)
         except PublishError as error:
@@ -209,6 +193,7 @@ class PublishWorker:
 
     def _count(self, flight: Flight, now: float) -> None:
         counts, messages = self.counts, len(flight.run)
+        counts.handled += messages
         counts.published += messages - len(flight.refused)
         counts.busy_seconds += now - max(flight.began, self._counted)
         self._counted = now

@@ -142,8 +142,8 @@ class Sizer:
             saturated = self.pool.busy >= self.pool.size and len(self.pool.mailbox) > 0
             if done < self.pool.size and not pushed_back and (done or self.sizing.usual):
                 continue  # fewer would tell of those that are quick alone
-            round_trip = (self.counts.busy_seconds - seconds) / done if done else None
-            size = self.sizing.next(round_trip, saturated, pushed_back)
+            round_trip = (self.counts.busy_seconds - seconds) / done if done else 0.0
+            size = self.sizing.next(round_trip or None, saturated, pushed_back)
             handled, seconds, asked = self.counts.handled, self.counts.busy_seconds, self.counts.asked_to_wait
             if size != self.pool.size:
                 await self.pool.resize(size)

@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from random import Random
 
 import pytest
-from anyio import Event, create_task_group
+from anyio import Event, create_task_group, fail_after
 from anyio.lowlevel import checkpoint
 from hypothesis import given
 from hypothesis import strategies as st
@@ -24,17 +24,17 @@ class Parcel:
         self.forgotten = False
         self._run = run
         self._known = Event()
-        self._callbacks: list[Callable[[], object]] = []
+        self.callbacks: list[Callable[[], object]] = []
         self._outcome: bool | Exception = True
 
     def land(self, outcome: bool | Exception = True) -> None:
         self._outcome = outcome
         self._known.set()
-        for callback in self._callbacks:
+        for callback in self.callbacks:
             callback()
 
     def then(self, callback: Callable[[], object]) -> None:
-        self._callbacks.append(callback)
+        self.callbacks.append(callback)
         if self._known.is_set():
             callback()
 
@@ -67,6 +67,12 @@ class Chute(Shelf):
         return self.parcels[-1]
 
 
+def encoded(body: object) -> bytes:
+    if body == "poison":
+        raise ValueError("no text")
+    return str(body).encode()
+
+
 class Outlet:
     """A publisher of runs of two, its mailbox and its sink."""
 
@@ -80,7 +86,7 @@ class Outlet:
             "to:chute",
             self.mailbox,
             sink or self.chute,
-            encoder_of=lambda kind: lambda body: str(body).encode(),
+            encoder_of=lambda kind: encoded,
             unpublishable=lambda body, error: error if isinstance(error, Exception) else TypeError(),
             retries=retries,
             link=self.link,
@@ -105,6 +111,17 @@ class Outlet:
     @property
     def done(self) -> list[object]:
         return [receipt.message.body for receipt in self.owner]
+
+
+def listen(parcel: Parcel, asked: Event) -> None:
+    """Have it tell when somebody asks what became of it."""
+    confirmed = parcel.confirmed
+
+    async def told() -> bool:
+        asked.set()
+        return await confirmed()
+
+    parcel.confirmed = told  # type: ignore[method-assign]
 
 
 async def test_the_next_run_is_sent_before_the_one_ahead_is_confirmed_and_no_more_than_the_sink_takes():
@@ -159,14 +176,32 @@ async def test_of_a_run_that_nothing_is_heard_of_is_asked_though_nothing_comes_b
     asked = Event()
     async with running(outlet.run):
         await outlet.put("a")
-        confirmed = outlet.chute.parcels[0].confirmed
-
-        async def told() -> bool:
-            asked.set()
-            return await confirmed()
-
-        outlet.chute.parcels[0].confirmed = told  # type: ignore[method-assign]
+        listen(outlet.chute.parcels[0], asked)
         await asked.wait()
+
+
+async def test_it_is_asked_though_what_comes_behind_it_cannot_be_sent(monkeypatch):
+    monkeypatch.setattr(publisher_module, "PATIENCE", 0.05)
+    outlet = Outlet()
+    asked = Event()
+    async with running(outlet.run):
+        await outlet.put("a")
+        listen(outlet.chute.parcels[0], asked)
+        with fail_after(5):
+            while not asked.is_set():  # sooner each time than it is patient
+                await outlet.put("poison")
+        assert len(outlet.chute.parcels[0].callbacks) == 1
+
+
+async def test_a_run_counts_as_handled_when_its_time_counts_as_busy():
+    outlet = Outlet()
+    async with running(outlet.run):
+        await outlet.put("poison", "a", "b", "c")
+        assert (outlet.counts.handled, outlet.counts.failed, outlet.counts.busy_seconds) == (1, 1, 0.0)
+        await outlet.land(0)
+        await outlet.land(1)
+        assert outlet.counts.handled == 4
+        assert outlet.counts.busy_seconds > 0
 
 
 async def test_what_came_to_nothing_is_published_when_what_is_behind_it_has_ended_and_in_order():

@@ -166,6 +166,18 @@ async def test_an_idle_pool_keeps_its_size():
         assert [await sized.tick() for _ in range(3)] == [1, 1, 1]
 
 
+async def test_what_was_handled_in_no_time_tells_nothing():
+    sized = Sized()
+    sized.put(*range(20))
+    async with running(sized.pool.run, sized.sizer.run):
+        await quiet()
+        for _ in range(2):
+            sized.counts.handled += 10
+            sized.clock.advance(sized.sizer.interval)
+            await quiet()
+        assert await sized.tick() > 1
+
+
 async def test_it_ends_with_its_pool_without_the_clock_having_to_move():
     sized = Sized()
     sized.gate.set()
