@@ -27,8 +27,6 @@ from actors.statistics import Counts
 Encode = Callable[[Any], bytes | None]
 EncoderOf = Callable[[type], Encode]
 KeyOf = Callable[[Message], str | bytes | None]
-
-
 PATIENCE = 1.0
 """Seconds that nothing need be heard of a run on its way; then it is asked for, and nothing more is sent meanwhile."""
 
@@ -68,7 +66,7 @@ class PublishWorker:
         self.take = take
         self.watchers: list[Callable[[list[Message]], object]] = []
         """Told of each run that is published."""
-        self._pipelined = sink if isinstance(sink, Pipelined) else None
+        self._pipelined = sink if isinstance(sink, Pipelined) and sink.in_flight > 1 else None
         self._flights: deque[Flight] = deque()
         """What is in hand, in order."""
         self._counted = 0.0
@@ -108,15 +106,14 @@ class PublishWorker:
     def _may_take(self) -> bool:
         """Whether one more run could be on its way."""
         flights = self._flights
-        return not flights or (flights[-1].sent is not None and len(flights) < self._in_flight())
-
-    def _in_flight(self) -> int:
-        return 1 if self._pipelined is None else self._pipelined.in_flight
+        if not flights:
+            return True
+        return self._pipelined is not None and flights[-1].sent is not None and len(flights) < self._pipelined.in_flight
 
     async def _take(self) -> list[Message]:
         """Wait for messages; for none where it leaves, all is drained, or the oldest run is to be seen to."""
         oldest = self._flights[0] if self._flights else None
-        if self._leaving or (oldest is not None and oldest.heard):
+        if self._leaving or (oldest is not None and (oldest.heard or perf_counter() > oldest.began + PATIENCE)):
             return []
         if run := self.mailbox.take_nowait(self.take):
             return run
@@ -144,7 +141,7 @@ class PublishWorker:
         self.counts.handled += taken - len(run)
         if not run:
             self._flights.pop()
-        elif self._pipelined is not None and self._pipelined.in_flight > 1:
+        elif self._pipelined is not None:
             try:
                 flight.sent = await self._pipelined.send(run)
             except (BrokerError, PublishError):
