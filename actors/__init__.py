@@ -12,6 +12,7 @@ from actors.child import Child
 from actors.clock import Clock, Timer, VirtualClock
 from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_letter, text, traced
 from actors.deduplicate import Deduplicate
+from actors.described import Described, Description, Server
 from actors.duplicates import Duplicates
 from actors.errors import (
     BrokerError,
@@ -41,14 +42,11 @@ from actors.pool import Pool
 from actors.ports import (
     Broker,
     Capabilities,
-    Described,
-    Description,
     Endpoint,
     Pipelined,
     Remembers,
     Seen,
     Sent,
-    Server,
     Sink,
     Source,
 )
