@@ -96,6 +96,12 @@ def against(mine: Figure, other: Figure) -> float | None:
     return median(ratios) if ratios else None
 
 
+def later(mine: Latency, other: Latency) -> float | None:
+    """Seconds by which one p99 is above the other: the median of the differences within each round."""
+    found = [p99 - other.by_round[turn] for turn, p99 in mine.by_round.items() if turn in other.by_round]
+    return median(found) if found else None
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """A ratio beside the stored one; `before` is None where none is stored."""

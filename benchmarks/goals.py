@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from benchmarks.contenders import BEST
-from benchmarks.figures import Figure, against
+from benchmarks.figures import Figure, against, later
 
 HEADRACE, SAFE, BATCH, ALL = "headrace", "faststream-safe", "faststream-batch", "headrace-all"
 FETCH = "best-fetch"
@@ -86,6 +86,8 @@ GOALS: Sequence[Goal] = (
 """In the order in which they are shown."""
 NAMED = frozenset(goal.work for goal in GOALS)
 """The works that a goal names."""
+TIMED = frozenset(name for goal in GOALS if goal.least is None for name in (goal.contender, goal.other))
+"""The contenders whose latency a goal names."""
 
 
 def held(figures: Iterable[Figure]) -> list[Held]:
@@ -113,4 +115,4 @@ def _measured(goal: Goal, mine: Figure | None, other: Figure | None) -> float | 
         return against(mine, other)
     if mine.idle is None or other.idle is None:
         return None
-    return mine.idle.p99 - other.idle.p99
+    return later(mine.idle, other.idle)

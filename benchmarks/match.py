@@ -6,17 +6,18 @@ from typing import Any
 
 from benchmarks.contenders import BEST, CONTENDERS, IN_PROCESS, Contender, works_of
 from benchmarks.figures import Figure, figures
-from benchmarks.goals import NAMED
-from benchmarks.rounds import SPARE, Server, Told, latency, measure, rounds
+from benchmarks.goals import NAMED, TIMED
+from benchmarks.latency import latencies
+from benchmarks.rounds import SPARE, Server, Told, measure, rounds
 from benchmarks.store import Table, conditions
 from benchmarks.work import WORKS, Work
 
 LATENCY = "bridge"
 """The work whose latency is measured."""
 FEWER = 3
-"""Rounds of works that no goal names, at most."""
-PACES = ("half load", "idle")
-"""How it is measured."""
+"""Rounds of works, and of contenders' latency, that no goal names, at most."""
+SHORTER = 0.3
+"""How long half load is held in a round, as a share of the time that a contender has there for its rate."""
 BESIDE = {"redis": 1.4, "nats": 1.4, "rabbitmq": 1.6, "kafka": 1.6, IN_PROCESS: 1.0}
 """Seconds that a contender takes in a round beside its work: to start, to have its source filled, to be counted."""
 WARM_UP = 10_000
@@ -37,6 +38,12 @@ class Plan:
         """How many rounds a work gets."""
         return self.rounds if work in NAMED else min(self.rounds, FEWER)
 
+    def latency_rounds_of(self, name: str) -> int:
+        """How often the latency of a contender is measured: not with each feature again."""
+        if not self.latency or (CONTENDERS[name].kind == "headrace" and CONTENDERS[name].setting):
+            return 0
+        return self.rounds if name in TIMED else min(self.rounds, FEWER)
+
     def but(self, **changed: Any) -> "Plan":
         """The same with something else."""
         return replace(self, **changed)
@@ -55,13 +62,8 @@ def steps(plan: Plan, broker: str, works: list[str], names: Sequence[str]) -> in
         contenders = able(broker, work, names)[0]
         total += len(contenders) * plan.rounds_of(work.name)
         if plan.latency and work.name == LATENCY:
-            total += len(PACES) * sum(timed(each.name) for each in contenders)
+            total += sum(plan.latency_rounds_of(each.name) for each in contenders)
     return total
-
-
-def timed(name: str) -> bool:
-    """Whether the latency of a contender is measured: not with each feature again."""
-    return not (CONTENDERS[name].kind == "headrace" and CONTENDERS[name].setting)
 
 
 def minutes(plan: Plan, broker: str, works: list[str], names: Sequence[str]) -> float:
@@ -87,14 +89,7 @@ async def play(
         measured = await rounds(server, work, contenders, plan.rounds_of(work.name), plan.seconds, plan.messages, told)
         kept = figures(measured)
         if plan.latency and work.name == LATENCY:
-            for figure in kept:
-                if not timed(figure.contender):
-                    continue
-                told(f"{server.broker} latency: {figure.contender}")
-                if figure.honest:
-                    await _add_latency(server, work, figure, plan.seconds)
-                for _ in PACES:
-                    told("")
+            await _add_latency(server, plan, work, kept, told)
         under = dict(versions)
         for each in measured:
             under |= each.versions
@@ -113,7 +108,17 @@ async def warm_up(server: Server, plan: Plan) -> None:
     await measure(server, WORKS["bridge"], CONTENDERS[BEST], -1, max(1, messages), 10 * plan.seconds + SPARE)
 
 
-async def _add_latency(server: Server, work: Work, figure: Figure, seconds: float) -> None:
-    contender, limit = CONTENDERS[figure.contender], 10 * seconds + SPARE
-    figure.half_load = await latency(server, work, contender, figure.rate / 2, seconds, limit)
-    figure.idle = await latency(server, work, contender, 0, seconds, limit)
+async def _add_latency(server: Server, plan: Plan, work: Work, kept: Sequence[Figure], told: Told) -> None:
+    """Add to the figures how long messages took; not to those of who loses them."""
+    turns = []
+    for figure in kept:
+        times = plan.latency_rounds_of(figure.contender)
+        if figure.honest:
+            turns.append((CONTENDERS[figure.contender], times, figure.rate))
+        else:
+            for _ in range(times):
+                told("")
+    found = await latencies(server, work, turns, SHORTER * plan.seconds, told)
+    for figure in kept:
+        if probed := found.get(figure.contender):
+            figure.idle, figure.half_load = probed.idle, probed.half_load

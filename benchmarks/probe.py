@@ -1,5 +1,6 @@
 """Latency: `python -m benchmarks.probe TASK` publishes, reads the target at the same time, and says how long it took.
 
+First one message after the other, as they come to an idle pipeline, then at an even pace.
 A process of its own, the same for every contender, so that neither its loop nor its collector is the contender's.
 Each body carries the moment it was handed to the client; the clock is one for all processes of a machine.
 """
@@ -21,14 +22,20 @@ TICK = 0.005
 
 
 class Task(BaseModel):
-    """What the probe is told. At `pace` 0 it sends a message when the one before has come."""
+    """What the probe is told: so many messages one after the other, then so many at a pace, in messages a second."""
 
     broker: str
     url: str
     source: str
     target: str
-    count: int = Field(gt=0)
-    pace: float = 0.0
+    idle: int = Field(gt=0)
+    paced: int = Field(gt=0)
+    pace: float = Field(gt=0)
+
+    @property
+    def total(self) -> int:
+        """Messages that it sends, those that are not measured among them."""
+        return WARM + self.idle + self.paced
 
 
 class Latency(BaseModel):
@@ -37,6 +44,20 @@ class Latency(BaseModel):
     p50: float
     p99: float
     pace: float
+    p99s: dict[int, float] = {}
+    """By round, where the others are medians over rounds."""
+
+    @property
+    def by_round(self) -> dict[int, float]:
+        """The p99 of each round; what was taken once is a round of its own."""
+        return self.p99s or {0: self.p99}
+
+
+class Probed(BaseModel):
+    """What the probe has found."""
+
+    idle: Latency
+    half_load: Latency
 
 
 class Inbox:
@@ -61,27 +82,33 @@ class Inbox:
             await self.news.wait()
 
 
-async def probe(task: Task) -> Latency:
+async def probe(task: Task) -> Probed:
     """Send, read, and measure."""
+    alone, paced = range(WARM, WARM + task.idle), range(WARM + task.idle, task.total)
     async with places(task.broker, task.url) as writing, places(task.broker, task.url) as reading:
         inbox = Inbox()
         following = asyncio.create_task(inbox.follow(reading, task.target))
         try:
             await one_by_one(writing, task, inbox, range(WARM))
             began = time.monotonic()
-            numbers = range(WARM, WARM + task.count)
-            if task.pace:
-                await paced(writing, task, numbers)
-            else:
-                await one_by_one(writing, task, inbox, numbers)
-            seconds = time.monotonic() - began
-            await inbox.until(WARM + task.count)
+            await one_by_one(writing, task, inbox, alone)
+            between = time.monotonic()
+            await at_pace(writing, task, paced)
+            ended = time.monotonic()
+            await inbox.until(task.total)
         finally:
             following.cancel()
             with suppress(asyncio.CancelledError):
                 await following
-    took = sorted(inbox.took[number] for number in numbers)
-    return Latency(p50=at(took, 0.5), p99=at(took, 0.99), pace=task.count / seconds)
+    return Probed(
+        idle=_latency([inbox.took[number] for number in alone], between - began),
+        half_load=_latency([inbox.took[number] for number in paced], ended - between),
+    )
+
+
+def _latency(took: list[float], seconds: float) -> Latency:
+    took = sorted(took)
+    return Latency(p50=at(took, 0.5), p99=at(took, 0.99), pace=len(took) / seconds)
 
 
 async def one_by_one(there: Places, task: Task, inbox: Inbox, numbers: range) -> None:
@@ -91,7 +118,7 @@ async def one_by_one(there: Places, task: Task, inbox: Inbox, numbers: range) ->
         await inbox.until(number + 1)
 
 
-async def paced(there: Places, task: Task, numbers: range) -> None:
+async def at_pace(there: Places, task: Task, numbers: range) -> None:
     """Send at an even pace, a few at every tick; the moment of each is that of its tick."""
     began, sent = time.monotonic(), 0
     while sent < len(numbers):

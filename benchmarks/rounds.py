@@ -12,17 +12,12 @@ from pydantic import BaseModel
 from benchmarks.contenders import IN_PROCESS, Contender
 from benchmarks.hands import PREFIX, Places, places
 from benchmarks.launch import Child, ChildFailed, child
-from benchmarks.probe import WARM, Latency, Task
 from benchmarks.work import CUSTOMERS, Job, Outcome, Work, body, number_of
 
 LEAST = 50
 """Messages that a contender gets at least."""
 SPARE = 30.0
 """Seconds that a process may take beside its messages."""
-IDLE = 1000
-"""Messages of a latency run, one after the other."""
-MOST_PACE = 5000.0
-"""Messages a second of a latency run, at most: what the probe itself sends and reads without being late."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,30 +139,6 @@ async def _timed(found: Measurement, process: Child, limit: float) -> Measuremen
             "versions": outcome.versions,
         }
     )
-
-
-async def latency(
-    server: Server, work: Work, contender: Contender, pace: float, seconds: float, limit: float
-) -> Latency | None:
-    """How long messages take at a pace (at 0: one after the other); None where not all came in time."""
-    pace = min(pace, MOST_PACE)
-    messages = int(pace * seconds) if pace else IDLE
-    async with stage(server, 1) as (_, source, targets):
-        named = {"broker": server.broker, "url": server.url, "source": source}
-        total = messages + WARM
-        job = Job(**named, contender=contender.name, work=work.name, targets=targets, count=total)
-        task = Task(**named, target=targets[0], count=messages, pace=pace)
-        async with (
-            child("benchmarks.child", job.model_dump_json()) as working,
-            child("benchmarks.probe", task.model_dump_json()) as probing,
-        ):
-            await working.go()
-            try:
-                found = Latency.model_validate_json(await probing.result(limit))
-                await working.result(limit)
-            except ChildFailed:
-                return None
-    return found
 
 
 Told = Callable[[str], None]

@@ -8,7 +8,8 @@ from benchmarks import contenders
 from benchmarks.contenders import CONTENDERS
 from benchmarks.figures import Figure, against, figures
 from benchmarks.goals import GOALS, NAMED, held
-from benchmarks.probe import Latency
+from benchmarks.latency import typical
+from benchmarks.probe import Latency, Probed
 from benchmarks.rounds import Measurement
 from benchmarks.work import WORKS
 
@@ -55,6 +56,21 @@ def test_idle_it_may_take_a_millisecond_longer(p99: float, word: str) -> None:
     best, mine = measured({"best": [100.0], "headrace": [249.0]})
     best.idle, mine.idle = Latency(p50=0.001, p99=0.002, pace=1), Latency(p50=0.001, p99=p99, pace=1)
     assert words([best, mine])["idle, p99: headrace − best"][1] == word
+
+
+def test_how_much_later_is_the_median_of_the_differences_within_each_round() -> None:
+    best, mine = measured({"best": [100.0], "headrace": [249.0]})
+    runs = {"best": (0.001, 0.050, 0.002), "headrace": (0.0015, 0.051, 0.009)}
+    best.idle, mine.idle = (
+        typical({turn: Probed(idle=each(p99), half_load=each(p99)) for turn, p99 in enumerate(runs[name])}).idle
+        for name in ("best", "headrace")
+    )
+    assert (best.idle.p99, mine.idle.p99) == (0.002, 0.009)
+    assert words([best, mine])["idle, p99: headrace − best"] == ("+1.0 ms", "holds")
+
+
+def each(p99: float) -> Latency:
+    return Latency(p50=0.001, p99=p99, pace=1)
 
 
 def test_goals_of_what_was_not_measured_are_not_spoken_of() -> None:

@@ -14,12 +14,13 @@ import psutil
 import pytest
 from redis.asyncio import Redis as Client
 
-from benchmarks import by_hand_redis, match, page, store
+from benchmarks import by_hand_redis, latency, match, page, store
 from benchmarks.__main__ import Kept
 from benchmarks.contenders import CONTENDERS, IN_PROCESS, Unknown, chosen
+from benchmarks.latency import latencies
 from benchmarks.launch import ROOT, ChildFailed, child
 from benchmarks.match import Plan
-from benchmarks.rounds import Server, latency, measure
+from benchmarks.rounds import Server, measure
 from benchmarks.store import Stored, Table
 from benchmarks.work import WORKS, body, number_of, sent_at
 from tests.benchmarks.test_store import table
@@ -63,13 +64,34 @@ async def test_in_process_needs_no_server() -> None:
     assert list(table.left_out) == ["naive"]
 
 
-async def test_latency_is_measured_of_every_message(redis_server: Redis) -> None:
+async def test_latency_is_taken_in_turn_round_by_round(redis_server: Redis) -> None:
     server = Server("redis", redis_server.url, redis_server.pid)
-    found = await latency(server, WORKS["bridge"], CONTENDERS["headrace"], pace=200, seconds=0.5, limit=30)
-    assert found is not None
-    assert 0 < found.p50 <= found.p99
-    assert found.pace > 0
+    turns = [(CONTENDERS["best"], 2, 400.0), (CONTENDERS["headrace"], 1, 400.0)]
+    said: list[str] = []
+    found = await latencies(server, WORKS["bridge"], turns, 0.5, said.append)
+    assert said == ["redis latency: best", "", "redis latency: headrace", "", "redis latency: best", ""]
+    assert {name: len(probed.idle.p99s) for name, probed in found.items()} == {"best": 2, "headrace": 1}
+    for probed in found.values():
+        for each in (probed.idle, probed.half_load):
+            assert 0 < each.p50 <= each.p99
+            assert each.pace > 0
     assert await leftovers(redis_server.url) == []
+
+
+async def test_who_does_not_come_through_has_no_latency(redis_server: Redis, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(latency, "SPARE", 0.1)  # no process has started by then
+    turns = [(CONTENDERS["naive"], 3, 100.0)]
+    said: list[str] = []
+    assert await latencies(Server("redis", redis_server.url), WORKS["bridge"], turns, 0.001, said.append) == {}
+    assert said == ["redis latency: naive", ""] * 3
+    assert await leftovers(redis_server.url) == []
+
+
+def test_latency_takes_more_rounds_of_those_that_a_goal_names_and_none_of_features() -> None:
+    plan = Plan(rounds=5, seconds=1.0, messages=1, latency=True)
+    names = ("best", "headrace", "naive", "headrace-uvloop", "headrace-key")
+    assert [plan.latency_rounds_of(name) for name in names] == [5, 5, 3, 3, 0]
+    assert plan.but(latency=False).latency_rounds_of("best") == 0
 
 
 async def test_a_contender_out_of_time_is_said_to_be_and_what_it_did_not_carry_is_counted(
