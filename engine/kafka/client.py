@@ -141,6 +141,8 @@ async def end(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient)
     finally:
         if not ending.done() or ending.cancelled() or ending.exception() is not None:
             cut_off(client, ending)
+        elif isinstance(client, AIOKafkaProducer):
+            _fail_what_is_left(client)  # what was handed over while it ended
 
 
 def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *tasks: Any) -> None:
@@ -154,7 +156,7 @@ def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *
     inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
     if isinstance(client, AIOKafkaProducer):
         if (sender := client._sender.sender_task) is not None:
-            sender.add_done_callback(lambda _: client._message_accumulator.fail_all(ProducerClosed()))
+            sender.add_done_callback(lambda _: _fail_what_is_left(client))
             going.append(sender)
     elif isinstance(client, AIOKafkaConsumer):
         for part in (client._coordinator, client._fetcher):
@@ -167,6 +169,15 @@ def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *
             _cancel(task)
     for held in list(inner._conns.values()):
         held.close()
+
+
+def _fail_what_is_left(producer: AIOKafkaProducer) -> None:
+    """Have everybody who waits for it know that nothing more comes of a producer."""
+    accumulator = producer._message_accumulator
+    accumulator.fail_all(ProducerClosed())
+    for queue in accumulator._batches.values():
+        for batch in queue:  # that it is out of the queue nobody may be waiting for
+            batch._drain_waiter.add_done_callback(asyncio.Future.exception)
 
 
 def _cancel(task: "asyncio.Task[Any]") -> None:

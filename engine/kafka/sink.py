@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
 from anyio import CancelScope
@@ -13,7 +12,7 @@ from engine.kafka.batches import Batch, Cutter
 from engine.kafka.errors import REMEDIES, diagnosed, explained, mapped
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
-from engine.kafka.sent import KafkaSent
+from engine.kafka.sent import Footing, KafkaSent, handed_over
 from engine.kafka.spreads import Spreads
 
 _ANSWER = 5.0
@@ -39,6 +38,10 @@ class KafkaSink:
         self._spreads = Spreads(place, options)
         self._published: set[Message] = set()
         """Of runs that failed on their way: what need not be published again."""
+        self._on_their_way: set[KafkaSent] = set()
+        self._footing = Footing()
+        self._spent = False
+        """Whether the producer has failed with something, and is of no more use than to hear of what it still has."""
         self._opening = asyncio.Lock()
         self._turn = asyncio.Lock()
 
@@ -71,6 +74,15 @@ class KafkaSink:
                 self._producer = producer
             return self._producer
 
+    async def _fit(self) -> AIOKafkaProducer:
+        """A producer to publish with. One that is spent goes when nothing is on its way with it any more."""
+        if self._spent:
+            spent = self._producer
+            if ahead := [sent.all for sent in self._on_their_way]:
+                await asyncio.wait(ahead)
+            self._replace(spent)
+        return await self._open()
+
     async def publish(self, run: Sequence[Message]) -> None:
         """Publish a run; return when all of it is confirmed by as many replicas as `acks` asks for.
 
@@ -92,7 +104,7 @@ class KafkaSink:
         producer: AIOKafkaProducer | None = None
         try:
             async with asyncio.timeout(self._options.publish_timeout):
-                producer = await self._open()
+                producer = await self._fit()
                 spreads = await self._spreads.begin(producer, run, failures)
                 for batches in self._cutter.cut(run, spreads, failures):
                     producer = await self._send(producer, batches, run, failures)
@@ -120,32 +132,48 @@ class KafkaSink:
     async def send(self, run: Sequence[Message]) -> Sent | None:
         """Hand a run over to the producer, behind what it has; None for what `publish` has to see to first."""
         producer = self._producer
-        if producer is None or not self._spreads.know({message.destination for message in run}):
+        if producer is None or not self._may_send(producer, run):
             return None
         failures: dict[int, Exception] = {}
-        sent: list[asyncio.Future[Any]] = []
-        batches: list[Batch] = []
         try:
             async with asyncio.timeout(self._options.publish_timeout):
                 rounds = self._cutter.cut(run, await self._spreads.begin(producer, run, failures), failures)
-                if failures:
-                    return None
+                batches = [batch for batches in rounds for batch in batches]
                 async with self._turn:
-                    for some in rounds:
-                        sent += await _handed_over(producer, some)
-                        batches += some
+                    if failures or not self._footing.holds(batches) or not self._may_send(producer, run):
+                        return None
+                    futures = await handed_over(producer, batches)
         except Exception as error:
             raise self._given_up(producer, error) from error
-        return KafkaSent(producer, run, batches, sent, self._options.publish_timeout, self._failed, self._published)
+        timeout = self._options.publish_timeout
+        sent = KafkaSent(producer, run, batches, futures, timeout, self._landed, self._on_their_way.discard)
+        self._on_their_way.add(sent)
+        return sent
 
-    def _failed(self, producer: AIOKafkaProducer, failures: Sequence[BaseException]) -> None:
-        """See to it that what a producer has failed with can be published again; raise what has to be told of it."""
-        if producer is not self._producer:
-            return  # another run has: this one was behind it
-        for error in failures:
-            if not self._is_refusal(error):
-                raise self._given_up(producer, error) from error
-        self._replace(producer)  # the sequence of a partition has a gap now
+    def _may_send(self, producer: AIOKafkaProducer, run: Sequence[Message]) -> bool:
+        """Whether a run may go by this producer, as far as can be seen without cutting it."""
+        return (
+            producer is self._producer
+            and not self._spent
+            and self._spreads.know({message.destination for message in run})
+            and (not self._published or self._published.isdisjoint(run))
+            and all(sent.producer is producer for sent in self._on_their_way)  # else it could overtake that one
+        )
+
+    def _landed(self, sent: KafkaSent, through: Sequence[Batch], errors: Sequence[BaseException]) -> None:
+        """See to it that what failed on its way can be published again; raise what has to be told of it."""
+        self._on_their_way.discard(sent)
+        if errors:
+            self._published.update(sent.run[at] for batch in through for at in batch.indices)
+        if sent.producer is not self._producer:
+            return  # another run has seen to it: this one was behind that
+        self._footing.gained(through)
+        if not errors:
+            return
+        late = next((error for error in errors if isinstance(error, TimeoutError)), None)
+        if late is not None:
+            raise self._given_up(sent.producer, late) from late
+        self._spent = True  # the sequence of a partition has a gap now; why, `publish` will tell
 
     # -- sending -------------------------------------------------------------------------------------------------
 
@@ -161,10 +189,12 @@ class KafkaSink:
         Returns the producer to go on with.
         """
         async with self._turn:
-            sent = await _handed_over(producer, batches)
+            sent = await handed_over(producer, batches)
         results = await asyncio.gather(*sent, return_exceptions=True)
         for batch, error in zip(batches, results, strict=True):
             if not isinstance(error, BaseException):
+                if producer is self._producer:
+                    self._footing.gained([batch])
                 continue
             if not self._is_refusal(error):
                 raise error
@@ -189,7 +219,8 @@ class KafkaSink:
         """Let go of a producer that is broken; the next publish makes a new one."""
         if producer is None or producer is not self._producer:
             return
-        self._producer = None
+        self._producer, self._spent = None, False
+        self._footing.lost()
         kafka_client.cut_off(producer)
 
     async def ping(self) -> None:
@@ -201,25 +232,9 @@ class KafkaSink:
 
     async def close(self) -> None:
         """Let go of the connection."""
-        producer, self._producer = self._producer, None
+        producer, self._producer, self._spent = self._producer, None, False
+        self._footing.lost()
         self._spreads.forget()
         self._published.clear()
         if producer is not None:
             await kafka_client.end(producer)
-
-
-async def _handed_over(producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[asyncio.Future[Any]]:
-    """Give batches, each of another partition, to the producer; what is to be awaited for each.
-
-    One caller at a time: several that wait for room on a partition would race for it, and aiokafka's count of how long
-    each may wait runs down faster the more often it loses.
-    """
-    sent = []
-    for batch in batches:
-        if batch.builder is not None:
-            batch.builder.close()  # nobody adds to it
-            sent.append(await producer.send_batch(batch.builder, batch.topic, partition=batch.partition))
-        else:
-            key, value, headers = batch.record
-            sent.append(await producer.send(batch.topic, value, key, batch.partition, headers=headers))
-    return sent
