@@ -32,7 +32,9 @@ class Socket(asyncio.Protocol):
     async def open(cls, url: str) -> Self:
         """Connect, log in, and open the channel."""
         parts = urlsplit(url)
-        _, made = await asyncio.get_running_loop().create_connection(cls, parts.hostname, parts.port or 5672)
+        _, made = await asyncio.get_running_loop().create_connection(
+            cls, parts.hostname or "localhost", parts.port or 5672
+        )
         made._transport.write(b"AMQP\x00\x00\x09\x01")
         await made._answers.get()
         login = f"\0{unquote(parts.username or 'guest')}\0{unquote(parts.password or 'guest')}".encode()
@@ -81,7 +83,7 @@ class Socket(asyncio.Protocol):
     async def publish(self, queues: Sequence[str], bodies: Sequence[bytes]) -> None:
         """Publish persistent messages in one write, and wait for all confirms."""
         window = Window(len(queues) * len(bodies))
-        parts = []
+        parts: list[bytes] = []
         for queue in queues:
             method = _frame(60, 40, bytes(3) + _short(queue) + b"\x01")
             for body in bodies:

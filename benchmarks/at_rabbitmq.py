@@ -7,10 +7,11 @@ from types import TracebackType
 from typing import Any, Self
 
 import aio_pika
+from aiormq.abc import FieldTable
 
 from benchmarks.amqp import Socket
 
-ARGUMENTS = {"x-queue-type": "quorum"}
+ARGUMENTS: FieldTable = {"x-queue-type": "quorum"}
 
 
 class Places:

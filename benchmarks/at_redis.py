@@ -38,16 +38,18 @@ class Places:
         while run := list(islice(waiting, 1000)):
             async with self._client.pipeline(transaction=False) as pipe:
                 for raw in run:
-                    pipe.xadd(place, {"body": raw})
+                    pipe.execute_command("XADD", place, "*", "body", raw)
                 await pipe.execute()
 
     async def read(self, place: str) -> list[bytes]:
-        return [body_of(fields) for _, fields in await self._client.xrange(place)]
+        entries: Any = await self._client.xrange(place)  # its types are those of RESP3 too
+        return [body_of(fields) for _, fields in entries]
 
     async def follow(self, place: str) -> AsyncIterator[list[bytes]]:
         last: Any = "0"
         while True:
-            for _, entries in await self._client.xread({place: last}, count=1000, block=1000) or ():
+            found: Any = await self._client.xread({place: last}, count=1000, block=1000)
+            for _, entries in found or ():
                 last = entries[-1][0]
                 yield [body_of(fields) for _, fields in entries]
 

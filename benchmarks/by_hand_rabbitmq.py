@@ -32,7 +32,8 @@ class Hands:
     async def __aenter__(self) -> Self:
         self._connections = [await aio_pika.connect(self._url), await aio_pika.connect(self._url)]
         reading, writing = [await (await each.channel()).get_underlay_channel() for each in self._connections]
-        self._reader, self._writer = reading, writing
+        self._reader = reading
+        self._writer: Any = writing  # aiormq's own: its abstract class does not know `wait`
         await reading.basic_qos(prefetch_count=AHEAD)
         await reading.basic_consume(self._source, self._arrived.put)
         return self

@@ -18,7 +18,7 @@ READ_SIZE = 256 * 1024
 """Bytes that are read at once."""
 NOTHING: Any = object()
 """What stands for an answer that is not complete."""
-pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command  # type: ignore[assignment]  # its stub knows tuples of one
+pack: Callable[[tuple[Any, ...]], bytes] = hiredis.pack_command
 
 
 class Hands:
@@ -31,7 +31,8 @@ class Hands:
         self._reader, self._writer = client(url), client(url)
         self._done: list[Any] = []
         # As the server says it: redis-py would make a dictionary of the fields of each entry.
-        self._reader.set_response_callback("XREADGROUP", lambda found, **_: found)
+        raw: Any = lambda found, **_: found  # noqa: E731
+        self._reader.set_response_callback("XREADGROUP", raw)
 
     async def __aenter__(self) -> Self:
         return self
@@ -44,14 +45,14 @@ class Hands:
 
     async def take(self, most: int) -> Taken:
         while True:
-            found = await self._reader.xreadgroup(GROUP, "hand", {self._source: ">"}, count=most, block=1000)
+            found: Any = await self._reader.xreadgroup(GROUP, "hand", {self._source: ">"}, count=most, block=1000)
             if found:
                 return [(id, fields[1]) for id, fields in found[0][1]]
 
     async def give(self, targets: Sequence[str], bodies: Sequence[bytes]) -> None:
         async with self._writer.pipeline(transaction=False) as pipe:
             if self._done:
-                pipe.xack(self._source, GROUP, *self._done)
+                pipe.execute_command("XACK", self._source, GROUP, *self._done)
                 self._done = []
             for target in targets:
                 for raw in bodies:

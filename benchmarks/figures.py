@@ -56,8 +56,8 @@ def figures(measured: Iterable[Measurement]) -> list[Figure]:
     ideal = {each.round: each.rate for each in by_name.get(BEST, ()) if not each.failure and each.rate}
     found = [_figure(runs, ideal) for runs in by_name.values()]
     ranked = sorted((each for each in found if each.honest), key=lambda each: -(each.ratio or each.rate))
-    for place, each in enumerate(ranked, 1):
-        each.rank = place
+    for place, figure in enumerate(ranked, 1):
+        figure.rank = place
     return found
 
 

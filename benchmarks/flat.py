@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.engine import BODY, Order, fill, plain
+from benchmarks.in_process import BODY, Order, fill, plain
 from engine.collector import set_for_streams
 from headrace import Engine, Memory, Message, Topology
 

@@ -24,7 +24,7 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from benchmarks.engine import plain, run_engine
+from benchmarks.in_process import plain, run_engine
 from engine.collector import set_for_streams
 from engine.telemetry.export import Outbound
 
