@@ -1,13 +1,13 @@
 """What of a run is on its way to NATS, and what became of each message."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from nats import errors
 
-from actors import BrokerError, Message
+from actors import BrokerError, BrokerUnavailable, Message
 
 
 class Part:
@@ -23,10 +23,14 @@ class Part:
         self.headers = headers
 
 
+class Again(BrokerUnavailable):
+    """What is left of a run can be published again at once."""
+
+
 class Run:
     """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
 
-    __slots__ = ("against", "left", "missing", "news", "numbers", "parts", "refused")
+    __slots__ = ("_callbacks", "against", "left", "line", "missing", "news", "numbers", "parts", "refused")
 
     def __init__(self, parts: Sequence[Part]) -> None:
         self.parts = parts
@@ -35,20 +39,42 @@ class Run:
         self.against: BrokerError | None = None
         self.missing = 0
         """How often no stream took a message of it."""
+        self.line: object = None
+        """The connection that it was last written on."""
         self.numbers: list[int] = []
         """Those of its confirms, as it was last written."""
         self.news = asyncio.Event()
+        self._callbacks: list[Callable[[], object]] = []
+
+    @property
+    def troubled(self) -> bool:
+        """Whether something is known to be against what is left of it."""
+        return self.against is not None or self.missing > 0
 
     def confirm(self, index: int) -> None:
         """That one is stored."""
         self.left.pop(index, None)
         if not self.left:
-            self.news.set()
+            self.tell()
 
     def refuse(self, index: int, error: Exception) -> None:
         """That one will never be."""
         self.refused[index] = error
         self.confirm(index)
+
+    def tell(self) -> None:
+        """Have it looked at."""
+        self.news.set()
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call that once when it is to be looked at, now if it is."""
+        if self.left and not self.news.is_set():
+            self._callbacks.append(callback)
+        else:
+            callback()
 
 
 def found_text(error: Any) -> str:

@@ -79,8 +79,8 @@ class Inbox:
 
     def wake(self) -> None:
         """Have all runs looked at."""
-        for run, _ in self.waiting.values():
-            run.news.set()
+        for run in {run for run, _ in self.waiting.values()}:
+            run.tell()
 
     def said_twice(self) -> int:
         """How many messages were there already, since this was asked last."""
@@ -116,7 +116,7 @@ class Inbox:
             if not run.missing:
                 run.missing = 1
             if run.missing == 1:
-                run.news.set()
+                run.tell()
                 return
             said = f"{(headers or {}).get('Status', 'nothing')}: no stream takes {subject}"
             run.refuse(index, refused(where, said, f"add {subject} to the subjects of a stream"))
@@ -129,6 +129,6 @@ class Inbox:
             return
         if error.get("err_code") in _FULL or isinstance(found, BrokerUnavailable):
             run.against = found if error.get("err_code") not in _FULL else full(where, found_text(error))
-            run.news.set()
+            run.tell()
         else:
             run.refuse(index, found)

@@ -1,4 +1,4 @@
-"""`StreamSink`: publishes to JetStream, a run at a time, with all confirms on one inbox."""
+"""`StreamSink`: publishes runs to JetStream, with all confirms on one inbox."""
 
 import asyncio
 from collections.abc import Sequence
@@ -7,10 +7,10 @@ from random import random
 
 from nats.aio.msg import Msg
 
-from actors import BrokerUnavailable, Message, PublishError
+from actors import BrokerError, BrokerUnavailable, Message, PublishError, Sent
 from engine.nats.client import Link
 from engine.nats.commands import Publication
-from engine.nats.confirms import Part, Run, checked
+from engine.nats.confirms import Again, Part, Run, checked
 from engine.nats.declare import Place, stream_for
 from engine.nats.direct import DirectClient
 from engine.nats.errors import refused, trouble
@@ -18,6 +18,7 @@ from engine.nats.headers import MESSAGE_ID, encode
 from engine.nats.ids import Ids
 from engine.nats.inbox import Inbox
 from engine.nats.options import Target
+from engine.nats.sent import StreamSent
 
 _logger = getLogger("headrace")
 AT_ONCE = 2048
@@ -41,6 +42,8 @@ class StreamSink:
         where, inbox = f"{place.stream} {place.subject}", self._inbox
         self._link = Link(target, where, self._start, inbox.wake, self._noticed, inbox.take)
         self._ids = Ids(target.options.idempotent)
+        self._sent: list[StreamSent] = []
+        """What is on its way, and `publish` has no hand in."""
         self._open = False
 
     @property
@@ -55,6 +58,7 @@ class StreamSink:
 
     async def _start(self, client: DirectClient) -> None:
         await stream_for(self._link, client, self._place, reading=False)
+        self._inbox.wake()  # nothing more comes on the connection before
         every = self._inbox.begin(client.new_inbox(), self._link.where)
         await client.subscribe(every, cb=self._confirmed, pending_msgs_limit=0, pending_bytes_limit=0)
 
@@ -83,6 +87,42 @@ class StreamSink:
         self._say_twice()
         if failures:
             raise PublishError(failures)
+
+    @property
+    def in_flight(self) -> int:
+        """Two: the server takes what comes over one connection in order, and confirms both in the time of one."""
+        return 2
+
+    async def send(self, run: Sequence[Message]) -> Sent | None:
+        """Write a run behind those on their way, over the same connection and while nothing is known against them."""
+        client = self._link.client
+        if client is None or len(self._inbox.waiting) + len(run) > AT_ONCE:
+            return None
+        if any(each.run.line is not client or each.run.troubled for each in self._sent):
+            return None
+        parts, failures = self._parts(run)
+        some = Run(parts)
+        some.refused |= failures
+        sent = StreamSent(run, some, self._wait, self._ended)
+        self._sent.append(sent)
+        try:
+            await self._send(client, some)
+        except BrokerError as error:  # some of it may be written
+            some.against = error
+            some.tell()
+        except BaseException:
+            sent.forget()
+            raise
+        return sent
+
+    def _ended(self, sent: StreamSent, known: bool) -> None:
+        self._sent.remove(sent)
+        if known:
+            self._ids.settle(sent.messages)
+            self._say_twice()
+        else:
+            self._inbox.drop(sent.run)
+            self._ids.keep([sent.run])
 
     def _say_twice(self) -> None:
         if twice := self._inbox.said_twice():
@@ -126,6 +166,7 @@ class StreamSink:
                 self._inbox.drop(run)
 
     async def _send(self, client: DirectClient, run: Run) -> None:
+        run.line, run.against = client, None
         for some in self._inbox.pieces(run, client.max_payload):
             await self._write(client, some)
 
@@ -135,18 +176,24 @@ class StreamSink:
         except Exception as error:
             raise trouble(error, self._link.where) from None
         if self._link.stuck:
-            await self._link.close()
-            raise self._link.unavailable("the server takes nothing more")
+            raise await self._given_up("the server takes nothing more")
+
+    async def _given_up(self, why: str) -> BrokerUnavailable:
+        """Close a connection that is no use, and have all see to what they wrote on it."""
+        await self._link.close()
+        self._inbox.wake()
+        return self._link.unavailable(why)
 
     async def _wait(self, run: Run) -> None:
+        """Return when all of a run is confirmed or refused; `Again` where the connection has gone that it was on."""
         while run.left:
-            run.news.clear()
             try:
                 async with asyncio.timeout(self._target.options.timeout):
                     await run.news.wait()
             except TimeoutError:
-                await self._link.close()
-                raise self._link.unavailable(f"{len(run.left)} messages were not confirmed in time") from None
+                if run.line is self._link.client:
+                    raise await self._given_up(f"{len(run.left)} messages were not confirmed in time") from None
+            run.news.clear()
             if run.left:
                 await self._look(run)
 
@@ -155,15 +202,14 @@ class StreamSink:
         client = self._link.client
         if self._link.denied:
             raise refused(self._link.where, self._link.denied)
-        if client is None:
-            raise self._link.unavailable()
         if run.against is not None:
-            against, run.against = run.against, None
-            raise against
+            raise run.against
+        if client is None or run.line is not client:
+            raise Again(str(self._link.unavailable()))
         if run.missing == 1:  # somebody has deleted the stream, or taken the subject from it
             run.missing += 1
             await stream_for(self._link, client, self._place, reading=False)
-            raise self._link.unavailable("the stream was not there")
+            raise Again(f"{self._link.where}: the stream was not there")
 
     async def _confirmed(self, record: Msg) -> None:
         """What the inbox did not take as it was read."""
