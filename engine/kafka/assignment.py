@@ -14,7 +14,7 @@ from actors import BrokerError, Message
 from engine.kafka.commits import Commits
 from engine.kafka.errors import mapped
 from engine.kafka.options import KafkaOptions
-from engine.kafka.share import Share
+from engine.kafka.share import Share, committed_share
 from engine.kafka.wire import Fetched, Record
 
 logger = getLogger("headrace.kafka")
@@ -116,10 +116,11 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
     def pending(self) -> int | None:
         """How many messages are left, as far as the broker was heard; None where that is not far."""
         left, unknown = len(self._back), bool(self.fresh) or not self.shares
+        ahead = self._read_to()
         for place, share in self.shares.items():
             end = self._end(place) if place in self.consumer.assignment() else None
-            if share.known:
-                left += max(0, max(end or 0, share.ended_at) - share.seen_to)
+            if share.known or place in ahead:
+                left += max(0, max(end or 0, share.ended_at, ahead.get(place, 0)) - share.seen_to)
             else:
                 unknown = True
         return left or (None if unknown else 0)
@@ -129,10 +130,15 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         end: int | None = self.consumer.highwater(place) if stable in (None, -1) else stable
         return end
 
+    def _read_to(self) -> dict[TopicPartition, int]:
+        """Where what is read ahead ends, of those partitions of which there is any."""
+        return {place: records[-1].offset + 1 for place, records in self._ahead}
+
     def seen_to(self, at: Mapping[TopicPartition, int]) -> None:
-        """Note how far the consumer is, and that it has nothing more."""
+        """Note how far the consumer is, and that it has nothing more: where nothing waits that it was past already."""
+        ahead = self._read_to()
         for place, position in at.items():
-            if (share := self.shares.get(place)) is not None:
+            if place not in ahead and (share := self.shares.get(place)) is not None:
                 share.known, share.seen_to = True, position
 
     # -- messages ------------------------------------------------------------------------------------------------
@@ -234,25 +240,3 @@ def _by_share(run: Sequence[Message]) -> dict[Share, list[int]]:
                 offsets = found.setdefault(last, [])
             offsets.append(origin.read.offset)
     return found
-
-
-def committed_share(place: TopicPartition, position: int, metadata: str | None, oldest: int, end: int) -> Share:
-    """A partition from where its group has got to, as far as that can be believed; whatever cannot is said loudly."""
-    where = f"{place.topic}/{place.partition}"
-    if not 0 <= position <= end:
-        told = (
-            "%s: its group's position is %d, and it has %d to %d: somebody has moved it, or the topic was made anew; "
-        )
-        logger.warning(
-            told + "it is read from its oldest message, so that some may come again", where, position, oldest, end
-        )
-        return Share(place, oldest, committed=False)
-    if position < oldest:
-        told = "%s: %d messages, from %d on, were removed from the topic before they were read (see its retention)"
-        logger.warning(told, where, oldest - position, position)
-    share = Share(place, position, metadata or "")
-    if metadata and (share.offsets.mapped_to <= position or share.offsets.mapped_to > end):
-        told = "%s: what stands beside its group's position %d was not written here, or for another position: %.60r; "
-        logger.warning(told + "it is ignored: some messages may come again", where, position, metadata)
-        return Share(place, position, committed=False)
-    return share

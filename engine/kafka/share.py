@@ -1,6 +1,7 @@
 """`Share`: one partition during one assignment of it, and the messages that are made of its records."""
 
 from collections.abc import Sequence
+from logging import getLogger
 from typing import Any
 
 from aiokafka import TopicPartition
@@ -9,6 +10,7 @@ from actors import Message, delivered
 from engine.kafka.offsets import LIMIT, Offsets
 from engine.kafka.wire import Fetched, Record, text, unpacked
 
+logger = getLogger("headrace.kafka")
 _new = Fetched.__new__
 
 
@@ -69,3 +71,25 @@ class Share:
 
     def __repr__(self) -> str:
         return f"<Share of {self.place.topic}/{self.place.partition}: {self.offsets!r}{', void' if self.void else ''}>"
+
+
+def committed_share(place: TopicPartition, position: int, metadata: str | None, oldest: int, end: int) -> Share:
+    """A partition from where its group has got to, as far as that can be believed; whatever cannot is said loudly."""
+    where = f"{place.topic}/{place.partition}"
+    if not 0 <= position <= end:
+        told = (
+            "%s: its group's position is %d, and it has %d to %d: somebody has moved it, or the topic was made anew; "
+        )
+        logger.warning(
+            told + "it is read from its oldest message, so that some may come again", where, position, oldest, end
+        )
+        return Share(place, oldest, committed=False)
+    if position < oldest:
+        told = "%s: %d messages, from %d on, were removed from the topic before they were read (see its retention)"
+        logger.warning(told, where, oldest - position, position)
+    share = Share(place, position, metadata or "")
+    if metadata and (share.offsets.mapped_to <= position or share.offsets.mapped_to > end):
+        told = "%s: what stands beside its group's position %d was not written here, or for another position: %.60r; "
+        logger.warning(told + "it is ignored: some messages may come again", where, position, metadata)
+        return Share(place, position, committed=False)
+    return share
