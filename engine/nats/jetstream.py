@@ -25,6 +25,7 @@ from engine.nats.headers import decode
 from engine.nats.options import Target
 from engine.nats.orphans import answer_roll_call, call_back, is_alone
 from engine.nats.pulls import Pulls
+from engine.nats.spared import Spared, sequence
 
 logger = getLogger("headrace.nats")
 PATIENCE = 60.0
@@ -58,8 +59,7 @@ class StreamSource:
         self._reading: Any = None
         """The connection that messages come by."""
         self._pulls = Pulls(target, bound)
-        self._spared: dict[int, int] = {}
-        """By sequence, how many of its deliveries here nobody fetched."""
+        self._spared = Spared()
         self._called_back = 0
         """Messages that were called back and have not come yet."""
         self._gathering: asyncio.TimerHandle | None = None
@@ -120,12 +120,12 @@ class StreamSource:
         self._gathering.cancel()
         self._gathering = None
         self._called_back = 0  # what has not come by now is asked for no longer
-        self._buffer = deque(sorted(self._buffer, key=_sequence))
+        self._buffer = deque(sorted(self._buffer, key=sequence))
         self._news.set()
 
     def _sequences(self) -> list[int]:
         """Of what is held."""
-        return [_sequence(message) for message in self._held]
+        return [sequence(message) for message in self._held]
 
     async def _join(self, client: Client) -> str:
         stream = await stream_for(self._link, client, self._place, reading=True)
@@ -150,7 +150,7 @@ class StreamSource:
             self._seen = 0
         if before is None or self._reader.start == "earliest":
             return None
-        return min(map(_sequence, self._held), default=self._seen + 1)
+        return min(map(sequence, self._held), default=self._seen + 1)
 
     def _lost(self) -> None:
         self._pulls.asked = 0
@@ -201,10 +201,9 @@ class StreamSource:
             raise trouble(error, self._link.where) from None
 
     async def _spare(self, client: DirectClient) -> None:
-        run, spared = list(self._buffer), self._spared
+        run = list(self._buffer)
         self._buffer.clear()
-        self._spared = {at: spared.get(at, 0) for at in self._sequences() if at in spared}
-        self._spared |= {at: spared.get(at, 0) + 1 for at in map(_sequence, run)}
+        self._spared.spare(run, self._held)
         try:
             await self._give_back(client, run)
         finally:
@@ -223,9 +222,9 @@ class StreamSource:
                 if not (buffer := self._buffer) or self._gathering is not None:
                     continue  # it was connected anew, or closed, meanwhile
                 run = [buffer.popleft() for _ in range(min(limit, len(buffer)))]
-                self._seen = max(self._seen, _sequence(run[-1]))
+                self._seen = max(self._seen, sequence(run[-1]))
                 if self._spared:
-                    self._discount(run)
+                    self._spared.discount(run)
                 return run
             if self._broken:
                 self._broken = False
@@ -242,10 +241,6 @@ class StreamSource:
             if self._pulls.asked <= 0:
                 await self._pulls.ask(client, max(limit, self._called_back), self._link.where)
             await self._wait()
-
-    def _discount(self, run: Sequence[Message]) -> None:
-        for message in run:
-            message.attempt = max(1, message.attempt - self._spared.get(_sequence(message), 0))
 
     async def _ask_ahead(self, limit: int) -> None:
         """Have the next run on its way while this one is handled."""
@@ -333,7 +328,7 @@ class StreamSource:
 
     async def _give_back(self, client: DirectClient, run: list[Message]) -> None:
         """Return when the server has taken them, in their order: what is asked for next then brings them first."""
-        run.sort(key=_sequence)
+        run.sort(key=sequence)
         if run[1:]:
             await client.answer_all([self._held[message] for message in run[:-1]], NAK)
         for message in run[-1:]:
@@ -368,8 +363,3 @@ class StreamSource:
     def __repr__(self) -> str:
         state = "closed" if self._renewing is None else f"{len(self._held)} held"
         return f"<source of {self._place.subject} for {self._reader.name}: {state}>"
-
-
-def _sequence(message: Message) -> int:
-    """Where it is in its stream."""
-    return int(message.origin.offset or 0)

@@ -116,6 +116,7 @@ class ListSource:
             attempts = {self._held.pop(message)[1]: message.attempt for message in (*self._back, *self._ready)}
             self._back.clear()
             self._ready.clear()
+        await self._reader.close()  # while nobody reads by it nobody would notice that it is lost
         fetched = [value for _, value in self._held.values()]
         while not await self._processing.put_back(self._teller, self._processing.mine, attempts, keep=fetched):
             fetched = [value for _, value in self._held.values()]

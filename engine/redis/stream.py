@@ -109,6 +109,7 @@ class StreamSource:
             unfetched = self._forget_unfetched()
             self._search.restart()
             self._full = 0
+        await self._reader.close()  # while nobody reads by it nobody would notice that it is lost
         commands = await self._search.parting(self._teller, unfetched, keep=self._held)
         for reply in await self._teller.exchange(commands) if commands else ():
             if isinstance(reply, ResponseError) and code(reply) != "NOGROUP":

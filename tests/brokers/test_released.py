@@ -12,6 +12,7 @@ from redis.asyncio import Redis as Client
 
 from headrace import Engine, Nats, Redis, Retry, Topology
 from tests.brokers.surviving import eventually
+from tests.servers.proxy import Proxy
 
 pytestmark = pytest.mark.anyio
 
@@ -24,8 +25,8 @@ LONG = 3600
 class Place:
     """A stream or a list that no other test uses, and how much of it is delivered and not settled."""
 
-    def __init__(self, server: Any, kind: str) -> None:
-        self.url, self.name = server.url, f"S{uuid4().hex}"
+    def __init__(self, server: Any, kind: str, name: str | None = None) -> None:
+        self.server, self.url, self.name = server, server.url, name or f"S{uuid4().hex}"
         self.kind = kind
         if kind == "jetstream":
             self.source: Any = Nats(self.url, ack_wait=LONG).stream(self.name, subject=self.name.lower())
@@ -158,3 +159,26 @@ async def test_paused_and_resumed_many_times_it_has_all_in_order_and_lost_no_try
         await until(lambda: one.status.settled == COUNT)
     assert one.tries == list(range(COUNT))
     assert (one.status.redelivered, one.status.dead) == (0, 0)
+
+
+async def test_paused_while_the_broker_is_away_it_gives_back_what_it_had_once_that_is_there(place: Place) -> None:
+    await place.publish(range(COUNT))
+    async with Proxy(place.server) as proxy:
+        behind = Place(proxy, place.kind, place.name)
+        one, other = Reader(behind), Reader(behind)
+        other.may.set()
+        async with one.running():
+            fetched = await read_ahead(place, one)
+            proxy.cut()
+            one.engine.pause("released", "work")
+            link = one.engine.assemblies[0].intakes[0].link
+            await until(lambda: not link.connected)
+            proxy.mend()
+            await until(lambda: link.connected)
+            async with other.running():
+                await until(lambda: len(other.tries) == COUNT - fetched)
+            one.may.set()
+            await until(lambda: one.status.settled == fetched)
+        assert proxy.resets > 0
+    assert sorted(one.tries + other.tries) == list(range(COUNT))
+    assert (one.status.dead, other.status.dead) == (0, 0)
