@@ -1,6 +1,6 @@
 """`Confirms`: which publications of a channel the server has taken over, and the runs that wait for it. Pure."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 
 class Run:
@@ -9,12 +9,26 @@ class Run:
     `left` are unconfirmed, the server has not taken the `refused` for now, and the `failures` will never go.
     """
 
-    __slots__ = ("failures", "left", "refused")
+    __slots__ = ("_callbacks", "failures", "left", "refused")
 
     def __init__(self, failures: dict[int, Exception]) -> None:
         self.left = 0
         self.refused: list[int] = []
         self.failures = failures
+        self._callbacks: list[Callable[[], object]] = []
+
+    def then(self, callback: Callable[[], object]) -> None:
+        """Call that when none is left, or no more will be heard of it; at once where none is."""
+        if self.left:
+            self._callbacks.append(callback)
+        else:
+            callback()
+
+    def tell(self) -> None:
+        """Call all who wait for it."""
+        callbacks, self._callbacks = self._callbacks, []
+        for callback in callbacks:
+            callback()
 
 
 Publication = tuple[Run, int, str, tuple[str, str], bytes]
@@ -57,11 +71,17 @@ class Confirms:
             if found is not None:
                 run = found[0]
                 run.left -= 1
-                if not run.left:
-                    last = True
                 if not accepted:
                     run.refused.append(found[1])
+                if not run.left:
+                    last = True
+                    run.tell()
         return last
+
+    def end(self) -> None:
+        """No more will be confirmed: the channel is lost."""
+        for run in {publication[0] for publication in self._waiting.values()}:
+            run.tell()
 
     def give_back(self, id: str | None, route: tuple[str, str], body: bytes, error: Exception) -> None:
         """That message has nowhere to go. Should several look the same, all are refused: rather twice than never."""

@@ -1,7 +1,7 @@
 """`Publisher`: publishes runs over a channel, and awaits the server's confirms of a whole run at once."""
 
 import asyncio
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Iterator, Sequence
 from random import random
 from time import time
 from typing import Any
@@ -73,6 +73,12 @@ class Publisher:
         """The connection is gone, or the sink was closed."""
         self.error = self.error or error
         self._news.set()
+        self._confirms.end()
+
+    @property
+    def ready(self) -> bool:
+        """Whether the channel is there, and the server takes messages."""
+        return self.error is None and self.wire.blocked is None
 
     # -- publishing ----------------------------------------------------------------------------------------------
 
@@ -101,26 +107,48 @@ class Publisher:
         self, messages: Sequence[Message], wanted: list[int], failures: dict[int, Exception]
     ) -> list[int]:
         """Publish those messages; return those that the server has refused."""
-        run, now = Run(failures), int(time())
-        frames_of, add, longest = self._outgoing.frames_of, self._confirms.add, self.wire.max_size
+        run = Run(failures)
+        for part in self._written(messages, wanted, run):
+            self.wire.write(part)
+            await self._room()
+        await self.land(run)
+        return run.refused
+
+    def send(self, messages: Sequence[Message]) -> Run | None:
+        """Write a run and return; None where there is no room for it at once, and as a whole."""
+        wire = self.wire
+        if self._crowded or len(self._confirms) + len(messages) > wire.options.window:
+            return None
+        if wire.unsent + sum([len(message.raw or b"") for message in messages]) > _UNSENT:
+            return None
+        run = Run({})
+        for part in self._written(messages, range(len(messages)), run):
+            wire.write(part)
+        return run
+
+    async def land(self, run: Run) -> None:
+        """Wait until each message of a run is confirmed or has failed."""
+        await self._until(lambda: not run.left)
+
+    def _written(self, messages: Sequence[Message], wanted: Iterable[int], run: Run) -> Iterator[bytes]:
+        """The frames of those messages, in parts; each is to be written before anything else is."""
+        now, window, confirms = int(time()), self.wire.options.window, self._confirms
+        frames_of, longest = self._outgoing.frames_of, self.wire.max_size
         parts: list[bytes] = []
         size = 0
         for at in wanted:
             try:
                 id, route, body, made = frames_of(messages[at], longest, now)
             except Exception as error:  # whatever it is, it is the message's own
-                failures[at] = error
+                run.failures[at] = error
                 continue
-            add((run, at, id, route, body))  # the server numbers messages as they come: nothing is awaited before
-            parts.append(made)  # they are written
+            confirms.add((run, at, id, route, body))  # the server numbers messages as they come: nothing is awaited
+            parts.append(made)  # before they are written
             size += len(made)
-            if size >= _CHUNK or len(self._confirms) >= self.wire.options.window:
-                self.wire.write(b"".join(parts))
+            if size >= _CHUNK or len(confirms) >= window:
+                yield b"".join(parts)
                 parts, size = [], 0
-                await self._room()
-        self.wire.write(b"".join(parts))
-        await self._until(lambda: not run.left)
-        return run.refused
+        yield b"".join(parts)
 
     # -- waiting -------------------------------------------------------------------------------------------------
 

@@ -11,6 +11,7 @@ from engine.rabbitmq.lives import Lives
 from engine.rabbitmq.messages import Publishing
 from engine.rabbitmq.outgoing import RouteOf
 from engine.rabbitmq.publisher import Publisher
+from engine.rabbitmq.sent import RabbitSent
 from engine.rabbitmq.shared import Shared
 from engine.rabbitmq.wire import Wire
 
@@ -24,6 +25,9 @@ class RabbitSink:
     A message is persistent, and returned by the server where no queue takes it, unless the endpoint says otherwise.
     A tombstone arrives as an empty body: AMQP has no other.
     """
+
+    in_flight = 2
+    """Runs that may be on their way at once: as many as its `window` has room for, if that is fewer."""
 
     def __init__(
         self,
@@ -45,6 +49,8 @@ class RabbitSink:
         self._lives = Lives(connections, begin, self._prepare, f"sink of {about!r}", "publishing", confirms=True)
         self._confirmed: set[Message] = set()
         """Of runs that were refused half-way: what need not be published again."""
+        self._away: set[RabbitSent] = set()
+        """What was sent, and is not asked for yet."""
 
     @property
     def destination(self) -> str:
@@ -94,6 +100,25 @@ class RabbitSink:
         failures |= {at: refusals.not_taken(self._about) for at in refused}
         if failures:
             raise PublishError(failures)
+
+    async def send(self, run: Sequence[Message]) -> RabbitSent | None:
+        """Write a run behind those on their way; None where something has to be waited for, or seen to, before."""
+        publisher, taken = self._lives.now, self._confirmed
+        if publisher is None or not publisher.ready or not all(sent.allows(publisher) for sent in self._away):
+            return None
+        if (taken and not taken.isdisjoint(run)) or not self._provided(publisher, run):
+            return None
+        written = publisher.send(run)
+        return None if written is None else RabbitSent(publisher, run, written, self._away, taken)
+
+    def _provided(self, publisher: Publisher, run: Sequence[Message]) -> bool:
+        """Whether all destinations of a run are there, as far as it is known."""
+        if self._declare is None:
+            return True
+        try:
+            return publisher.declared.issuperset([self._place(each) for each in {one.destination for one in run}])
+        except ValueError:  # no destination of this endpoint
+            return False
 
     async def _unprovided(self, publisher: Publisher, run: Sequence[Message]) -> dict[int, Exception]:
         """Have all destinations of a run be there; which of its messages have none, and why."""

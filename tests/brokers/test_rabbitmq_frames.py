@@ -207,3 +207,19 @@ def test_a_returned_message_is_told_by_its_id_place_and_body() -> None:
     assert (run.failures, run.left) == ({3: error}, 5)
     confirms.confirm(5, multiple=True, accepted=True)
     assert (run.failures, run.left) == ({3: error}, 0)
+
+
+def test_a_run_tells_once_when_its_last_is_confirmed_or_no_more_will_be() -> None:
+    confirms, runs, calls = Confirms(), [Run({}), Run({}), Run({})], list[int]()
+    for at, run in enumerate(runs[:2]):
+        sent(confirms, run, 2)
+        run.then(lambda at=at: calls.append(at))  # type: ignore[misc]
+    confirms.confirm(1, multiple=False, accepted=True)
+    assert calls == []
+    confirms.confirm(2, multiple=False, accepted=False)
+    assert calls == [0]
+    confirms.end()
+    confirms.end()
+    assert calls == [0, 1]
+    runs[2].then(lambda: calls.append(2))  # nothing of it is on its way
+    assert calls == [0, 1, 2]
