@@ -4,11 +4,13 @@ The contenders take turns, each in a process of its own, on sources of its own w
 messages are counted at the target by an independent reader: who loses one is marked, and not ranked.
 """
 
+import asyncio
 import shlex
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
 import anyio
@@ -72,7 +74,7 @@ def main(
         if save:
             store.with_tables(store.PAGE.read_text(encoding="utf-8"), "")  # said now, and not after an hour
         kept = Kept(stored if save else None)
-        anyio.run(_all, plan, _brokers(broker, url or []), *_names(work, contender), kept)
+        anyio.run(until_told, partial(_all, plan, _brokers(broker, url or []), *_names(work, contender), kept))
     except KeyboardInterrupt:
         errors.print(f"Interrupted: {kept.words}, and nothing is left running.")
         raise SystemExit(130) from None
@@ -121,7 +123,8 @@ async def running(server: Server) -> AsyncIterator[Server]:
         return
     with Site() as site:
         started = site.prepare(KINDS[server.broker])
-        await started.async_start()
+        await anyio.to_thread.run_sync(started.launch)
+        await anyio.to_thread.run_sync(started.wait_until_it_answers, abandon_on_cancel=True)  # ends when it is killed
         yield Server(server.broker, started.url, started.pid)
 
 
@@ -140,6 +143,33 @@ async def _look_at(server: Server) -> None:
     if left:
         shown = ", ".join(left[:3]) + (", …" if left[3:] else "")
         errors.print(f"{server.broker}: left by a run that was killed, may be removed: {shown}", markup=False)
+
+
+async def until_told(work: Callable[[], Awaitable[None]]) -> None:
+    """Do it; end it and raise `KeyboardInterrupt` at SIGINT and SIGTERM.
+
+    Left to asyncio, a signal cancels once, and a client that swallows that goes on as if nothing had been said. A scope
+    of anyio's cancels again, until all is over.
+    """
+    told = False
+    with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals, anyio.CancelScope() as scope:
+
+        async def listen() -> None:
+            nonlocal told
+            async for _ in signals:
+                told = True
+                scope.cancel()
+
+        listening = asyncio.create_task(listen())
+        try:
+            await work()
+        except Exception:
+            if not told:  # else it comes of being ended
+                raise
+        finally:
+            listening.cancel()
+    if told:
+        raise KeyboardInterrupt
 
 
 async def _all(plan: match.Plan, servers: list[Server], works: list[str], contenders: list[str], kept: "Kept") -> None:

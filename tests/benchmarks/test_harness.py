@@ -15,7 +15,7 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from benchmarks import by_hand_redis, latency, match, page, store
-from benchmarks.__main__ import Kept
+from benchmarks.__main__ import Kept, until_told
 from benchmarks.contenders import CONTENDERS, IN_PROCESS, Unknown, chosen
 from benchmarks.latency import latencies
 from benchmarks.launch import ROOT, ChildFailed, child
@@ -259,3 +259,21 @@ async def test_killed_its_contender_ends_too(measuring: "subprocess.Popen[str]")
     measuring.kill()
     _, alive = psutil.wait_procs(there, timeout=10)
     assert alive == []
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+async def test_a_client_that_swallows_what_ends_it_is_told_again(number: int) -> None:
+    swallowed = 0
+
+    async def work() -> None:
+        nonlocal swallowed
+        os.kill(os.getpid(), number)
+        for _ in range(3):
+            try:
+                await anyio.sleep(20)
+            except BaseException:
+                swallowed += 1
+
+    with anyio.fail_after(10), pytest.raises(KeyboardInterrupt):
+        await until_told(work)
+    assert swallowed == 3
