@@ -7,7 +7,8 @@ from typing import Any
 from redis.exceptions import ResponseError
 
 from engine.brokers.findings import Edge, Found, Verdict
-from engine.redis.broker import Redis, RedisChannel, RedisInbox, RedisStream
+from engine.redis.broker import Redis
+from engine.redis.endpoints import RedisChannel, RedisInbox, RedisStream
 from engine.redis.errors import said
 from engine.redis.options import Address
 from engine.redis.wire import Servers, Wire

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 
 from actors import Retry
 from engine import Engine
-from engine.redis.broker import CHANNEL, LIST, STREAM, Redis
+from engine.redis.broker import Redis
+from engine.redis.endpoints import CHANNEL, LIST, STREAM
 from tests.brokers.contract import BrokerContract, fetched, opened
 from tests.brokers.surviving import eventually
 from tests.servers.redis import Redis as Server

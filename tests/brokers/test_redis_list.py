@@ -9,7 +9,8 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from actors import BrokerRefused, BrokerUnavailable
-from engine.redis.broker import Redis, RedisList
+from engine.redis.broker import Redis
+from engine.redis.endpoints import RedisList
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist, survives
 from tests.servers.proxy import Proxy

@@ -12,7 +12,8 @@ import pytest
 from redis.asyncio import Redis as Client
 
 from actors import BrokerRefused, BrokerUnavailable, Message, PublishError
-from engine.redis.broker import Redis, RedisStream
+from engine.redis.broker import Redis
+from engine.redis.endpoints import RedisStream
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist
 from tests.servers.proxy import Proxy
