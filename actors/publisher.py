@@ -27,6 +27,8 @@ from actors.statistics import Counts
 Encode = Callable[[Any], bytes | None]
 EncoderOf = Callable[[type], Encode]
 KeyOf = Callable[[Message], str | bytes | None]
+WORTH = 64
+"""Messages of a run on its way from which another is sent behind it. While a smaller one is out, more come together."""
 PATIENCE = 1.0
 """Seconds that nothing need be heard of a run on its way; then it is asked for, and nothing more is sent meanwhile."""
 
@@ -64,6 +66,7 @@ class PublishWorker:
         self.fill = None if isinstance(destination, str) else destination
         self.key = key
         self.take = take
+        self.worth = min(WORTH, take)
         self.watchers: list[Callable[[list[Message]], object]] = []
         """Told of each run that is published."""
         self._pipelined = sink if isinstance(sink, Pipelined) and sink.in_flight > 1 else None
@@ -108,7 +111,10 @@ class PublishWorker:
         flights = self._flights
         if not flights:
             return True
-        return self._pipelined is not None and flights[-1].sent is not None and len(flights) < self._pipelined.in_flight
+        ahead = flights[-1]
+        if self._pipelined is None or ahead.sent is None or len(ahead.run) < self.worth:
+            return False
+        return len(flights) < self._pipelined.in_flight
 
     async def _take(self) -> list[Message]:
         """Wait for messages; for none where it leaves, all is drained, or the oldest run is to be seen to."""

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from actors import BrokerUnavailable, Counts, Link, Mailbox, Message, PublishError, PublishWorker, Retries, VirtualClock
 from actors import publisher as publisher_module
+from actors.publisher import WORTH
 from tests.actors.fakes import Completed, Shelf, bodies, logger, message, quiet, running
 
 pytestmark = pytest.mark.anyio
@@ -144,9 +145,33 @@ async def test_the_next_run_is_sent_before_the_one_ahead_is_confirmed_and_no_mor
 async def test_what_comes_while_a_run_is_on_its_way_is_sent_at_once():
     outlet = Outlet()
     async with running(outlet.run):
+        await outlet.put("a", "b")
+        await outlet.put("c")
+        assert outlet.sent == [["a", "b"], ["c"]]
+
+
+async def test_what_comes_while_a_small_run_is_on_its_way_goes_together_when_it_is_confirmed():
+    outlet = Outlet()
+    async with running(outlet.run):
         await outlet.put("a")
         await outlet.put("b")
-        assert outlet.sent == [["a"], ["b"]]
+        await outlet.put("c")
+        assert outlet.sent == [["a"]]
+        await outlet.land(0)
+        assert outlet.sent == [["a"], ["b", "c"]]
+
+
+async def test_so_many_are_worth_another_behind_them_however_many_it_may_take():
+    outlet = Outlet(take=256)
+    async with running(outlet.run):
+        await outlet.put(*range(WORTH - 1))
+        await outlet.put("b")
+        assert len(outlet.sent) == 1
+        await outlet.land(0)
+        await outlet.land(1)
+        await outlet.put(*range(WORTH))
+        await outlet.put("d")
+        assert outlet.sent[3:] == [["d"]]
 
 
 async def test_a_run_is_settled_when_it_is_confirmed_though_nothing_comes_behind_it():
@@ -175,7 +200,7 @@ async def test_of_a_run_that_nothing_is_heard_of_is_asked_though_nothing_comes_b
     outlet = Outlet()
     asked = Event()
     async with running(outlet.run):
-        await outlet.put("a")
+        await outlet.put("a", "b")
         listen(outlet.chute.parcels[0], asked)
         await asked.wait()
 
@@ -185,7 +210,7 @@ async def test_it_is_asked_though_what_comes_behind_it_cannot_be_sent(monkeypatc
     outlet = Outlet()
     asked = Event()
     async with running(outlet.run):
-        await outlet.put("a")
+        await outlet.put("a", "b")
         listen(outlet.chute.parcels[0], asked)
         with fail_after(5):
             while not asked.is_set():  # sooner each time than it is patient
