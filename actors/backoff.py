@@ -46,8 +46,8 @@ class Link:
     away: float | None = None
     """Since when, in the clock's seconds; None until the first try fails."""
     reach: Reach = Reach.UNKNOWN
-    _using: int = 0
-    """How many await something of the broker now."""
+    using: int = 0
+    """How many await something of the broker now, or have something on its way there."""
 
     @property
     def connected(self) -> bool:
@@ -59,14 +59,14 @@ class Link:
     @property
     def idle(self) -> bool:
         """Whether nobody awaits anything of the broker, so that nobody would notice that it is gone, or back."""
-        return self.reach is not Reach.UNKNOWN and not self._using and self.ping is not None
+        return self.reach is not Reach.UNKNOWN and not self.using and self.ping is not None
 
     async def insist(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Await `attempt()`, again and again while it raises `BrokerUnavailable` or `BrokerRefused`.
 
         What was refused has to be mended by somebody, which may happen at any time; until then it is not connected.
         """
-        self._using += 1
+        self.using += 1
         if self.reach is Reach.SILENT:
             self.reach = Reach.AWAY
         try:
@@ -79,7 +79,7 @@ class Link:
                     self._answered()
                     return result
         finally:
-            self._using -= 1
+            self.using -= 1
 
     async def look(self, within: float) -> None:
         """Ask the broker whether it is there, for at most so many seconds; for a link that is `idle`.
@@ -97,7 +97,7 @@ class Link:
             lost = BrokerUnavailable(f"no answer within {within:g} s")
         except Exception as error:
             lost = BrokerError(f"cannot be asked: {error!r}")
-        if self._using:
+        if self.using:
             return
         if lost is not None:
             if self.reach is not Reach.SILENT:

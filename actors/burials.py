@@ -67,8 +67,14 @@ class Burials:
         return None
 
     async def bury(self, dead: Sequence[Receipt]) -> None:
-        """Publish the letters; those that are confirmed are done."""
+        """Publish the letters; those that are confirmed are done. What waits to be tried again is left to that."""
         self._since = self._clock.now()
+        try:
+            await self._bury([receipt for receipt in dead if receipt not in self._waiting])
+        finally:
+            self._since = None
+
+    async def _bury(self, dead: Sequence[Receipt]) -> None:
         by_sink: dict[int, tuple[Sink, list[Receipt]]] = {}
         for receipt in dead:
             sink = (receipt.failure and receipt.failure.dead_letter) or self._sink
@@ -82,7 +88,6 @@ class Burials:
                     receipt.outcome = Outcome.DONE
                     self._brief.discard(receipt)
                     self._counts.dead += 1
-        self._since = None
 
     async def _publish(self, sink: Sink, receipts: Sequence[Receipt]) -> dict[int, Exception]:
         run = [dead_letter(receipt, self._origin, sink, receipt in self._brief) for receipt in receipts]

@@ -131,7 +131,7 @@ class Pipelined(Sink, Protocol):
         """Write a run and return; None, and nothing is written, where it is to be given to `publish` in its turn.
 
         It is written behind those that are on their way, over the same connection, and never over a newer one: none
-        overtakes another that has failed. Raises as `publish` does where nothing was written.
+        overtakes another that was lost. Raises as `publish` does where nothing was written.
         """
         ...
 

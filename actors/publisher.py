@@ -2,7 +2,7 @@
 
 Where the sink can, the next run is on its way before the one ahead of it is confirmed. When one of them fails, no more
 are sent until all in hand are through: what is on its way is heard of first, and then what failed is published, one run
-after the other. So none overtakes one that has failed.
+after the other. So none overtakes one that was lost; what a broker refuses may come behind the next, as within a run.
 """
 
 from collections import deque
@@ -142,11 +142,13 @@ class PublishWorker:
         """Encode a run and have it on its way, where the sink can; else it waits for its turn."""
         flight = Flight(run, perf_counter())
         self._flights.append(flight)
+        self.link.using += 1
         taken = len(run)
         self._encode(run)
         self.counts.handled += taken - len(run)
         if not run:
             self._flights.pop()
+            self.link.using -= 1
         elif self._pipelined is not None:
             try:
                 flight.sent = await self._pipelined.send(run)
@@ -159,11 +161,15 @@ class PublishWorker:
         """Wait until the oldest run is through. What is done, or waits for another try, is out of hand then."""
         flight = self._flights[0]
         await self.link.insist(partial(self._see_through, flight))
+        self._flights.popleft()
+        self.link.using -= 1
+        self._finish(flight)
+
+    def _finish(self, flight: Flight) -> None:
         self._count(flight, perf_counter())
         run, refused = flight.run, flight.refused
         done = run if not refused else [each for at, each in enumerate(run) if at not in refused]
         failed = [(run[at], reason) for at, reason in refused.items()]
-        self._flights.popleft()
         for watcher in self.watchers:
             watcher(done)
         acknowledge_all(done)
@@ -187,12 +193,16 @@ class PublishWorker:
             flight.refused = error.failures
 
     def _give_up(self) -> None:
-        """Put back all that is in hand, in order."""
-        for flight in reversed(self._flights):
+        """Put back all that is in hand and not through, in order."""
+        while self._flights:
+            flight = self._flights.pop()
+            self.link.using -= 1
+            if flight.through:
+                self._finish(flight)
+                continue
             if flight.sent is not None:
                 flight.sent.forget()
             self.mailbox.put_back(flight.run)
-        self._flights.clear()
 
     def _count(self, flight: Flight, now: float) -> None:
         counts, messages = self.counts, len(flight.run)

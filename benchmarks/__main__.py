@@ -5,6 +5,7 @@ messages are counted at the target by an independent reader: who loses one is ma
 """
 
 import asyncio
+import os
 import shlex
 import signal
 import sys
@@ -157,6 +158,8 @@ async def until_told(work: Callable[[], Awaitable[None]]) -> None:
         async def listen() -> None:
             nonlocal told
             async for _ in signals:
+                if told:
+                    os._exit(130)  # whoever says it twice waits for nothing more; the reaper ends what was started
                 told = True
                 scope.cancel()
 

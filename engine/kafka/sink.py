@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
 from anyio import CancelScope
@@ -39,6 +40,8 @@ class KafkaSink:
         self._published: set[Message] = set()
         """Of runs that failed on their way: what need not be published again."""
         self._on_their_way: set[KafkaSent] = set()
+        self._handed: set[asyncio.Future[Any]] = set()
+        """The batches that a producer has and that are not confirmed."""
         self._footing = Footing()
         self._spent = False
         """Whether the producer has failed with something, and is of no more use than to hear of what it still has."""
@@ -78,7 +81,9 @@ class KafkaSink:
         """A producer to publish with. One that is spent goes when nothing is on its way with it any more."""
         if self._spent:
             spent = self._producer
-            if ahead := [sent.all for sent in self._on_their_way]:
+            async with self._turn:  # nobody is in the midst of handing over
+                ahead = self._handed.copy()
+            if ahead:
                 await asyncio.wait(ahead)
             self._replace(spent)
         return await self._open()
@@ -126,7 +131,7 @@ class KafkaSink:
 
     @property
     def in_flight(self) -> int:
-        """Two, where the server sees to it that none overtakes another that has failed."""
+        """Two, where the server sees to it that none overtakes another that was lost."""
         return 2 if self._options.idempotent else 1
 
     async def send(self, run: Sequence[Message]) -> Sent | None:
@@ -140,9 +145,12 @@ class KafkaSink:
                 rounds = self._cutter.cut(run, await self._spreads.begin(producer, run, failures), failures)
                 batches = [batch for batches in rounds for batch in batches]
                 async with self._turn:
+                    # Asked again: whoever had the turn before may have failed.
                     if failures or not self._footing.holds(batches) or not self._may_send(producer, run):
                         return None
-                    futures = await handed_over(producer, batches)
+                    futures = await self._hand_over(producer, batches)
+        except BrokerError:
+            raise
         except Exception as error:
             raise self._given_up(producer, error) from error
         timeout = self._options.publish_timeout
@@ -189,17 +197,18 @@ class KafkaSink:
         Returns the producer to go on with.
         """
         async with self._turn:
-            sent = await handed_over(producer, batches)
+            sent = await self._hand_over(producer, batches)
         results = await asyncio.gather(*sent, return_exceptions=True)
+        by = producer
         for batch, error in zip(batches, results, strict=True):
             if not isinstance(error, BaseException):
-                if producer is self._producer:
+                if by is self._producer:
                     self._footing.gained([batch])
                 continue
             if not self._is_refusal(error):
                 raise error
             # The sequence of this partition has a gap now, which an idempotent producer does not get over.
-            self._replace(producer)
+            self._replace(by)
             producer = await self._open()
             if batch.shared:
                 for alone in self._cutter.alone(batch, run):
@@ -207,6 +216,13 @@ class KafkaSink:
             else:
                 failures[batch.indices[0]] = explained(error, self._options, f"topic {batch.topic}")
         return producer
+
+    async def _hand_over(self, producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[asyncio.Future[Any]]:
+        futures = await handed_over(producer, batches)
+        self._handed.update(futures)
+        for future in futures:
+            future.add_done_callback(self._handed.discard)
+        return futures
 
     def _is_refusal(self, error: BaseException) -> bool:
         """Whether it is about a message, and not about the connection, the producer or the user."""

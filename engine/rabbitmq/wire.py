@@ -191,8 +191,10 @@ class Wire:
             await self.close_channel(channel)
 
     def listen(self, channel: aiormq.Channel, listener: Listener) -> None:
-        """Hand over to it what comes on that channel."""
+        """Hand over to it what comes on that channel; it is told at once where the connection is lost already."""
         self._tap.listeners[channel.number] = listener
+        if self.lost.done():
+            listener.lost(refusals.again(self.lost.result()))
 
     @property
     def blocked(self) -> str | None:

@@ -18,7 +18,7 @@ _LEFT = BrokerUnavailable("its publisher ended before it was confirmed")
 
 
 class Sending:
-    """The spans of a run that is being published, with the trails that its messages had."""
+    """The spans of a run that is being published, with the trails that its messages had. They end once."""
 
     __slots__ = ("_run", "_spans")
 
@@ -34,18 +34,21 @@ class Sending:
         now = time_ns()
         for _, _, span in self._spans:
             span.end(now)
+        self._spans = ()
 
     def refused(self, failures: Mapping[int, Exception]) -> None:
         """All of it was confirmed, but for some."""
         for at, trail, span in self._spans:
             self._run[at].origin = trail  # it may be published again
             finish(span, failures.get(at))
+        self._spans = ()
 
     def failed(self, error: BaseException) -> None:
         """Nothing is known of it."""
         for at, trail, span in self._spans:
             self._run[at].origin = trail
             finish(span, error)
+        self._spans = ()
 
     def undone(self) -> None:
         """Nothing was sent, and no span is told of."""

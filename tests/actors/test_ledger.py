@@ -213,6 +213,26 @@ async def test_settling_that_fails_after_the_burial_buries_nobody_twice(books):
     assert books.ledger.counts.dead == 2
 
 
+async def test_a_letter_that_waits_to_be_tried_again_is_not_tried_before_whatever_crashes_beside_it(books):
+    other = Shelf("other")
+    bad, lost = books.issue_letters("ab")
+    books.grave.refuse.add(b"a")
+    other.broken = RuntimeError("a bug in the adapter")
+    die(bad)
+    die(lost, sink=other)
+    with pytest.raises(RuntimeError):
+        await books.ledger.run()
+    async with running(books.ledger.run):
+        assert books.grave.runs == [1]
+        assert books.wire.done == [b"b"]
+        await books.after(BURY_AGAIN)
+        assert books.grave.runs == [1, 1]
+        books.grave.refuse.clear()
+        await books.after(BURY_AGAIN)
+        assert books.wire.done == [b"b", b"a"]
+    assert books.ledger.counts.dead == 2
+
+
 async def test_a_grave_out_of_reach_is_waited_for_and_does_not_count_as_the_source(books):
     (message,) = books.issue(b"a")
     books.grave.down = 2

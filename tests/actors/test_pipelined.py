@@ -202,7 +202,8 @@ async def test_of_a_run_that_nothing_is_heard_of_is_asked_though_nothing_comes_b
     async with running(outlet.run):
         await outlet.put("a", "b")
         listen(outlet.chute.parcels[0], asked)
-        await asked.wait()
+        with fail_after(5):
+            await asked.wait()
 
 
 async def test_it_is_asked_though_what_comes_behind_it_cannot_be_sent(monkeypatch):
@@ -309,6 +310,31 @@ async def test_cancelled_it_puts_back_all_that_is_on_its_way_in_order():
     assert [parcel.forgotten for parcel in outlet.chute.parcels] == [True, True]
     assert (outlet.mailbox.held, outlet.done) == (0, [])
     assert bodies(outlet.mailbox.take_nowait(9)) == list("abcde")
+
+
+async def test_cancelled_it_settles_what_is_known_to_be_through():
+    outlet = Outlet()
+    async with running(outlet.run):
+        outlet.chute.down = 1_000
+        await outlet.put(*"abcde")
+        await outlet.land(0, False)
+        await outlet.land(1, PublishError({1: ValueError("too long")}))
+        assert outlet.done == []
+    assert outlet.owner.outcomes == {"c": "DONE", "d": "DEAD"}
+    assert (outlet.counts.published, outlet.mailbox.held, outlet.link.using) == (1, 0, 0)
+    assert bodies(outlet.mailbox.take_nowait(9)) == ["a", "b", "e"]
+
+
+async def test_its_link_is_not_idle_while_something_is_on_its_way():
+    outlet = Outlet()
+    outlet.link.ping = checkpoint
+    async with running(outlet.run):
+        assert outlet.link.idle
+        await outlet.put("a", "b")
+        assert not outlet.link.idle
+        await outlet.put("poison")
+        await outlet.land(0)
+        assert outlet.link.idle
 
 
 async def test_told_to_leave_it_ends_when_what_is_on_its_way_has():

@@ -656,6 +656,21 @@ async def test_a_channel_that_the_server_has_closed_takes_nobody_elses_listener_
         del wire._tap.listeners[other.number]
 
 
+async def test_whoever_begins_to_listen_to_a_connection_that_is_lost_is_told(proxy: Proxy) -> None:
+    sink = (
+        RabbitMQ(proxy.url).exchange(fresh(), routing_key="{number}").sink()
+    )  # nothing is asked of it before it publishes
+    await sink.open()
+    life = sink._lives.now
+    wire, channel = life.wire, life.channel
+    wire.lose("gone")
+    life.error = None
+    wire.listen(channel, life)
+    assert isinstance(life.error, BrokerUnavailable)
+    assert (await sink._lives.living()) is not life
+    await sink.close()
+
+
 @pytest.mark.parametrize("odd", ["id", "correlation_id"])
 async def test_an_id_that_is_no_text_is_refused_and_harms_no_other(proxy: Proxy, odd: str) -> None:
     queue = classic(proxy)

@@ -72,6 +72,7 @@ def test_a_run_that_is_ended_leaves_nothing_running(number: signal.Signals) -> N
     port = int(_told(Path(f"/proc/{servers[0]}/cmdline")).strip("\0").rsplit(":", 1)[1])
     while ask(port, b"DBSIZE\r\n") in (b":0\r\n", b":1\r\n"):  # in the midst of it, a client may swallow what ends it
         assert time.monotonic() < until, "nothing has arrived"
+        time.sleep(0.01)
     os.kill(run.pid, number)
     try:
         assert run.wait(30) == 130

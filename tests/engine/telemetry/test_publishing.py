@@ -110,6 +110,18 @@ async def test_a_run_that_is_forgotten_can_be_traced_again():
     assert sending.traced == [True, True]
 
 
+async def test_spans_end_once_whatever_is_asked_afterwards(caplog: pytest.LogCaptureFixture):
+    chute = Chute()
+    sending = Sending(chute)
+    parcel, behind = await sent(sending, chute)
+    behind.land(RuntimeError("a bug in the adapter"))
+    with pytest.raises(RuntimeError):
+        await parcel.confirmed()
+    parcel.forget()
+    assert [error for _, error in sending.ended] == ["RuntimeError", "RuntimeError"]
+    assert not caplog.records
+
+
 @pytest.mark.parametrize("barred", [True, BrokerUnavailable("gone")])
 async def test_what_was_not_sent_has_no_span(barred: Any):
     chute = Chute()
