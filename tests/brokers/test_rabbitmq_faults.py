@@ -657,9 +657,7 @@ async def test_a_channel_that_the_server_has_closed_takes_nobody_elses_listener_
 
 
 async def test_whoever_begins_to_listen_to_a_connection_that_is_lost_is_told(proxy: Proxy) -> None:
-    sink = (
-        RabbitMQ(proxy.url).exchange(fresh(), routing_key="{number}").sink()
-    )  # nothing is asked of it before it publishes
+    sink: Any = RabbitMQ(proxy.url).exchange(fresh(), routing_key="{number}").sink()
     await sink.open()
     life = sink._lives.now
     wire, channel = life.wire, life.channel
