@@ -39,6 +39,7 @@ class Source(Protocol):
 
     - `ping()` returns when the server has answered, and raises `BrokerError` where it does not in time;
     - `reached()` tells whether the server has let it in and not been lost since;
+    - `remade` counts how often it found its consumer gone, and made it anew;
     - `release()` gives what was read ahead and not fetched back to the broker, for other readers to have it, and has
       nothing brought until the next fetch. No fetch is under way meanwhile; it raises as `fetch` does, after which
       it is called again, and may be cancelled;

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
 from socket import gethostname
 from time import monotonic
@@ -25,6 +25,8 @@ BLOCK = 5.0
 """Seconds that a read waits at the server before it looks for what dead consumers left."""
 MANY = 1000
 """Messages in one answer."""
+TRIES = 5
+"""How often a source that is closed puts back what it has, while somebody comes between."""
 
 
 class ListSource:
@@ -54,6 +56,8 @@ class ListSource:
         self._places = count()
         self._back: deque[Message] = deque()
         self._ready: deque[Message] = deque()
+        self._unfetched: dict[bytes, int] = {}
+        """Which delivery comes next of what is no longer held without having been fetched, until it is put back."""
         self._waiting = 0
         """How long the list was when it was last read."""
         self._lost = False
@@ -92,18 +96,23 @@ class ListSource:
         try:
             renewing.cancel()
             await asyncio.wait((renewing,))
-            await self._reading.stop()
-            attempts = {value: message.attempt + 1 for message, (_, value) in self._held.items()}
-            attempts |= {self._held[message][1]: message.attempt for message in (*self._back, *self._ready)}
-            await self._processing.put_back(self._teller, self._processing.mine, attempts)
-            await self._processing.say_gone(self._teller)
+            self._ready.extend(await self._reading.stop() or ())
+            await self._leave()
         except BrokerError:
             pass  # others put it back when this consumer has not been heard of for long enough
         finally:
-            self._held.clear()
-            self._back.clear()
-            self._ready.clear()
+            for known in (self._held, self._back, self._ready, self._unfetched):
+                known.clear()
             await self._let_go()
+
+    async def _leave(self) -> None:
+        """Say that it is gone only when nothing is left, which nobody would look for; else others find it in time."""
+        self._forget_unfetched()
+        attempts = {value: message.attempt + 1 for message, (_, value) in self._held.items()} | self._unfetched
+        for _ in range(TRIES):
+            if await self._put_back(attempts):
+                await self._processing.say_gone(self._teller)
+                return
 
     async def release(self) -> None:
         """Put what was read, or returned, and not fetched back to where it was taken from; no try is lost by that."""
@@ -113,13 +122,20 @@ class ListSource:
             self._ready.extend(await self._reading.stop(GRACE) or ())
         finally:
             self._lost = True  # an answer may have been on its way
-            attempts = {self._held.pop(message)[1]: message.attempt for message in (*self._back, *self._ready)}
-            self._back.clear()
-            self._ready.clear()
         await self._reader.close()  # while nobody reads by it nobody would notice that it is lost
-        fetched = [value for _, value in self._held.values()]
-        while not await self._processing.put_back(self._teller, self._processing.mine, attempts, keep=fetched):
-            fetched = [value for _, value in self._held.values()]
+        self._forget_unfetched()
+        while not await self._put_back(self._unfetched, keep=[value for _, value in self._held.values()]):
+            pass  # something was settled meanwhile
+        self._unfetched.clear()
+
+    async def _put_back(self, attempts: Mapping[bytes, int], keep: Iterable[bytes] = ()) -> bool:
+        return await self._processing.put_back(self._teller, self._processing.mine, attempts, keep)
+
+    def _forget_unfetched(self) -> None:
+        for message in (*self._back, *self._ready):
+            self._unfetched[self._held.pop(message)[1]] = message.attempt
+        self._back.clear()
+        self._ready.clear()
 
     async def _let_go(self) -> None:
         if self._slot is not None:
@@ -148,7 +164,9 @@ class ListSource:
             self._most = max(1, min(limit, self._most) // 4)  # it may have been too much for a slow connection
             raise
         self._most = min(MANY, self._most * 2)
-        run = [element(self._list, value) for value in values]
+        tries = self._unfetched  # of these a release did not get through
+        run = [element(self._list, value, tries.get(value) if tries else None) for value in values]
+        tries.clear()
         self._held.update(zip(run, zip(self._places, values, strict=False), strict=True))
         return run
 

@@ -49,9 +49,10 @@ class Reading(Generic[T]):
         """Give up the read under way unless it ends within so many seconds; what it has brought, if it has."""
         if self._task is None:
             return None
-        if patience:
+        if patience and not self._task.done():
             await asyncio.wait((self._task,), timeout=patience)
         task, self._task = self._task, None
-        task.cancel()
-        await asyncio.wait((task,))
+        if not task.done():  # else nothing is awaited any more: cancelled there, what it has brought would be lost
+            task.cancel()
+            await asyncio.wait((task,))
         return None if task.cancelled() or task.exception() is not None else task.result()

@@ -42,6 +42,8 @@ class Search:
         """Whether there may be something of a former process that was not found yet."""
         self._seen: bytes | None = None
         """The last entry that came to the group, as far as known here."""
+        self.unfetched = set[bytes]()
+        """What is no longer held without having been fetched, and may still be counted as handed out."""
         self.remade = 0
         """How often the group was found deleted, and made anew."""
 
@@ -111,7 +113,7 @@ class Search:
         over = len(rows) < MANY and len(lost) <= limit
         self._inherits = self._inherits and not over
         self._own = None if over else f"({(lost[limit - 1] if len(lost) > limit else rows[-1])[0].decode()}"
-        attempts = {row[0]: row[3] + 1 for row in lost[:limit]}
+        attempts = {row[0]: row[3] + (row[0] not in self.unfetched) for row in lost[:limit]}
         return self._take(await self._ask_group(self.me.claim(attempts)), attempts) if attempts else []
 
     async def _abandoned(self, start: bytes, limit: int) -> list[Message]:
@@ -128,26 +130,32 @@ class Search:
         counts = await self._wire.exchange(self.me.whose(entry for entry, _ in entries))
         return self._take(entries, {row[0][0]: row[0][3] for row in counts if isinstance(row, list) and row})
 
-    async def parting(self, wire: Wire, unfetched: Collection[bytes], keep: Collection[bytes]) -> list[Command]:
-        """How others get at once what is pending here, except what is to be kept.
-
-        What nobody fetched was counted as handed out, and was not. The same goes for what is pending here and not held,
-        if it can be of no former process: its answer was lost.
-        """
-        me, found, start = self.me, dict[bytes, int](), "-"
+    async def own(self, wire: Wire) -> dict[bytes, int]:
+        """All that is pending here, and how often each was handed out."""
+        found, start = dict[bytes, int](), "-"
         while True:
-            (rows,) = await wire.exchange((me.pending(start),))
+            (rows,) = await wire.exchange((self.me.pending(start),))
             if isinstance(rows, ResponseError):
                 if code(rows) != "NOGROUP":
                     raise answer(rows, wire.where)
-                return []
-            found |= {row[0]: row[3] for row in rows if row[0] not in keep}
+                return {}
+            found |= {row[0]: row[3] for row in rows}
             if len(rows) < MANY:
-                break
+                return found
             start = f"({rows[-1][0].decode()}"
-        lost: Collection[bytes] = () if self._inherits else found.keys() - self._held.keys()
-        counted = {entry: max(0, found[entry] - 1) for entry in found if entry in unfetched or entry in lost}
-        return me.park(list(found)) + me.count(counted, parked=True)
+
+    def parting(self, own: Mapping[bytes, int], unfetched: Iterable[bytes], keep: Collection[bytes]) -> list[Command]:
+        """How others get at once what is pending here, except what is to be kept.
+
+        What nobody fetched was counted as handed out, and was not: it stays in `unfetched` until this is known to have
+        been done. The same goes for what is pending here and not held, if it can be of no former process: its answer
+        was lost.
+        """
+        self.unfetched.update(unfetched)
+        found = [entry for entry in own if entry not in keep]
+        lost: Collection[bytes] = self.unfetched if self._inherits else self.unfetched | (own.keys() - self._held)
+        counted = {entry: max(0, own[entry] - 1) for entry in found if entry in lost}
+        return self.me.park(found) + self.me.count(counted, parked=True)
 
     async def _ask_group(self, command: Command) -> Any:
         """An answer about the group; nothing where somebody has deleted it, which the next read mends."""
@@ -169,4 +177,6 @@ class Search:
             message = entry_message(stream, entry, fields, attempts.get(entry, 2) if attempts is not None else 1)
             held[entry] = message
             run.append(message)
+        if self.unfetched:
+            self.unfetched.difference_update(held)
         return run

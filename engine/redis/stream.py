@@ -1,7 +1,7 @@
 """Redis streams: `StreamSource` reads for a consumer group, and leaves nothing unfinished behind."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from socket import gethostname
 from time import monotonic
@@ -83,7 +83,8 @@ class StreamSource:
             renewing.cancel()
             await asyncio.wait((renewing,))
             self._ready += await self._reading.stop() or ()
-            await self._leave()
+            await self._part(keep=())
+            await self._teller.exchange((self._me.leave(),))
         except BrokerError:
             pass  # what is left goes to others when it has been idle for long enough
         finally:
@@ -91,10 +92,6 @@ class StreamSource:
             self._back.clear()
             self._ready.clear()
             await self._let_go()
-
-    async def _leave(self) -> None:
-        parked = await self._search.parting(self._teller, self._forget_unfetched(), keep=())
-        await self._teller.exchange([*parked, self._me.leave()])
 
     async def release(self) -> None:
         """Give what was read, or returned, and not fetched to whichever consumer looks next for what others left.
@@ -106,23 +103,24 @@ class StreamSource:
         try:
             self._ready += await self._reading.stop(GRACE) or ()
         finally:
-            unfetched = self._forget_unfetched()
             self._search.restart()
             self._full = 0
         await self._reader.close()  # while nobody reads by it nobody would notice that it is lost
-        commands = await self._search.parting(self._teller, unfetched, keep=self._held)
-        for reply in await self._teller.exchange(commands) if commands else ():
-            if isinstance(reply, ResponseError) and code(reply) != "NOGROUP":
-                raise answer(reply, self._teller.where)
+        await self._part(self._held)
 
-    def _forget_unfetched(self) -> set[bytes]:
-        """What was read, or returned, and is no longer held: the server knows of it."""
+    async def _part(self, keep: Collection[bytes]) -> None:
+        """Give away what is pending here except that; until then, what was not fetched stays ready."""
+        found = await self._search.own(self._teller)
         unfetched = {_entry(message) for message in (*self._back, *self._ready)}
         for entry in unfetched:
             self._held.pop(entry, None)
         self._back.clear()
         self._ready.clear()
-        return unfetched
+        commands = self._search.parting(found, unfetched, keep)
+        for reply in await self._teller.exchange(commands) if commands else ():
+            if isinstance(reply, ResponseError) and code(reply) != "NOGROUP":
+                raise answer(reply, self._teller.where)
+        self._search.unfetched.clear()
 
     async def _let_go(self) -> None:
         if self._slot is not None:

@@ -12,7 +12,7 @@ from actors import BrokerUnavailable, Message
 from engine.nats.broker import Nats
 from tests.brokers.at_nats import consumer, names, publish, state, stream_at
 from tests.brokers.contract import fetched, message, numbers, opened
-from tests.brokers.surviving import insist
+from tests.brokers.surviving import eventually, insist
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 
@@ -297,6 +297,29 @@ async def test_where_there_is_always_more_the_next_run_is_asked_for_ahead_within
         await source.settle(run, [])
         run = await fetched(source, 10)
         assert numbers(run) == list(range(30, 40))
+
+
+async def test_what_is_given_back_unfetched_is_no_try_however_often_that_is_asked_for(nats_server: Server) -> None:
+    stream, subject = names()
+    endpoint = Nats(nats_server.url).stream(stream, subject=subject)
+    source: Any = endpoint.source("readers")
+    sink = endpoint.sink()
+
+    async def read_ahead() -> bool:
+        return " 3 held" in repr(source)
+
+    async with opened(source, sink):
+        for _ in range(2):
+            with anyio.move_on_after(0.05):
+                await source.fetch(3)
+                pytest.fail("there was something to fetch")
+            await sink.publish([message(number, subject) for number in range(3)])
+            await eventually(read_ahead)
+            await source.release()
+            await source.release()
+            run = await fetched(source, 3)
+            assert [(each.raw, each.attempt) for each in run] == [(b"0", 1), (b"1", 1), (b"2", 1)]
+            await source.settle(run, [])
 
 
 async def test_the_consumer_has_room_for_all_that_the_engine_holds(nats_server: Server, client: Any) -> None:

@@ -107,6 +107,19 @@ async def test_what_a_read_has_brought_when_it_is_stopped_is_handed_out() -> Non
     assert await reading.stop() is None
 
 
+async def test_what_a_read_has_brought_is_handed_out_to_whoever_is_cancelled_while_stopping_it() -> None:
+    for patience in (0.0, 60.0):
+        reading: Reading[str] = Reading()
+        reads, got = Reads(), list[str | None]()
+        reading.begin(reads)
+        reads.brings.set_result("a")
+        await anyio.wait_all_tasks_blocked()
+        with anyio.CancelScope() as scope:
+            scope.cancel()
+            got.append(await reading.stop(patience))
+        assert got == ["a"]
+
+
 async def test_a_read_that_is_stopped_with_patience_may_still_end() -> None:
     reading: Reading[str] = Reading()
     reads, got = Reads(), []

@@ -120,6 +120,87 @@ async def test_an_answer_that_is_lost_on_its_way_comes_again(redis_server: Serve
     assert await client.keys(f"*{name}*") == []
 
 
+async def test_what_was_read_and_not_fetched_goes_back_untried_and_what_was_fetched_does_not(
+    queue: RedisList, client: Any
+) -> None:
+    source = queue.source("readers")
+    async with opened(source):
+        await client.rpush(queue.name, "1")
+        await source.fetch(1)
+        with anyio.move_on_after(0.01):
+            await source.fetch(1)
+        await client.rpush(queue.name, "2")
+
+        async def read_ahead() -> bool:
+            return " 2 held" in repr(source)
+
+        await eventually(read_ahead)
+    async with opened(source):
+        assert [(each.raw, each.attempt) for each in await fetched(source, 2)] == [(b"1", 2), (b"2", 1)]
+
+
+async def test_all_goes_back_where_a_watch_was_left_behind(queue: RedisList, client: Any) -> None:
+    source: Any = queue.source("readers")
+    async with opened(source):
+        await client.rpush(queue.name, "1", "2")
+        run = await fetched(source, 2)
+        (processing,) = await client.smembers(f"{{{queue.name}}}.processing")
+        await source._teller.exchange((("WATCH", processing),))  # as a release does that is cancelled half-way
+        await source.settle(run[:1], [])
+    assert await keys_of(client, queue) == {queue.name}
+    assert await client.llen(queue.name) == 1
+
+
+async def test_what_cannot_be_put_back_as_somebody_always_comes_between_is_found_by_others(
+    queue: RedisList, client: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    source: Any = queue.source("readers")
+    await source.open()
+    await client.rpush(queue.name, "1")
+    await source.fetch(1)
+    processing = f"{{{queue.name}}}.processing"
+    (mine,) = await client.smembers(processing)
+    exchange = source._teller.exchange
+
+    async def come_between(commands: Any, wait: float = 0.0) -> Any:
+        if commands[0] == ("MULTI",):
+            await client.rpush(mine, "2")
+            await client.rpop(mine)
+        return await exchange(commands, wait)
+
+    monkeypatch.setattr(source._teller, "exchange", come_between)
+    await source.close()
+    assert await client.smembers(processing) == {mine}
+    other = queue.source("readers")
+    await client.rename(mine, dead := f"{processing}.dead")  # another process's, which has not the same name
+    await client.sadd(processing, dead)
+    async with opened(other):
+        assert [(each.raw, each.attempt) for each in await other.fetch(1)] == [(b"1", 2)]
+
+
+async def test_a_release_that_was_given_up_forgets_no_try(redis_server: Server, client: Any) -> None:
+    async with Proxy(redis_server) as proxy:
+        queue = Redis(proxy.url).list(f"l-{uuid4().hex}")
+        source: Any = queue.source("readers")
+        await client.rpush(queue.name, "1")
+        for attempt, then in enumerate(("fetch", "release", "close"), 1):
+            if attempt == 1:
+                await source.open()
+            (got,) = await source.fetch(1)
+            assert got.attempt == attempt
+            await source.settle([], [got])
+            proxy.stall("answers")
+            with anyio.move_on_after(0.1) as given_up:
+                await source.release()
+            assert given_up.cancelled_caught
+            proxy.mend()
+            if then != "fetch":
+                await getattr(source, then)()
+        assert await keys_of(client, queue) == {queue.name}
+        async with opened(source):
+            assert [each.attempt for each in await source.fetch(1)] == [4]
+
+
 async def test_ten_thousand_survive_two_kills_of_the_server(redis_server: Server) -> None:
     queue = Redis(redis_server.url).list(f"l-{uuid4().hex}")
     await survives(queue, lambda: redis_server.async_restart(kill=True))

@@ -175,6 +175,65 @@ async def test_where_runs_are_not_full_nothing_is_read_ahead_of_other_consumers(
         assert numbers(await fetched(other, 2)) == [6, 7]
 
 
+@pytest.mark.parametrize("trouble", ["cancelled", "failed"])
+@pytest.mark.parametrize("then", ["close", "release", "fetch"])
+async def test_what_a_release_that_does_not_get_through_would_have_given_away_stays_untried(
+    redis_server: Server, client: Any, monkeypatch: pytest.MonkeyPatch, trouble: str, then: str
+) -> None:
+    async with Proxy(redis_server) as proxy:
+        stream = Redis(proxy.url, consumer="me", min_idle=3600).stream(f"s-{uuid4().hex}")
+        await publish(stream, *range(4))
+        await client.xgroup_create(stream.name, "readers", "0")
+        await client.xreadgroup("readers", "me:0", {stream.name: ">"})  # of a former process: there may be more
+        source: Any = stream.source("readers")
+        other = stream.source("readers")
+        async with opened(source):
+            proxy.stall("answers")
+            with anyio.move_on_after(0.05):
+                await source.fetch(2)
+            proxy.mend()
+
+            async def read() -> bool:
+                return " 2 held" in repr(source)
+
+            await eventually(read)
+            assert numbers(await source.fetch(1)) == [0]
+            if trouble == "cancelled":
+                proxy.stall("answers")
+                with anyio.move_on_after(0.1) as given_up:
+                    await source.release()
+                assert given_up.cancelled_caught
+                proxy.mend()
+            else:
+                await fail_to_park(source, monkeypatch)
+            if then == "fetch":
+                assert [(each.raw, each.attempt) for each in await source.fetch(1)] == [(b"1", 2)]
+                return
+            if then == "release":
+                await source.release()
+                async with opened(other):
+                    assert [each.attempt for each in await fetched(other, 3)] == [2, 2, 2]
+        if then == "close":
+            async with opened(other):
+                again = await fetched(other, 4)
+                assert {int(each.raw or b""): each.attempt for each in again} == {0: 3, 1: 2, 2: 2, 3: 2}
+
+
+async def fail_to_park(source: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have a release break down when all that it has still to do is to tell others what they may have."""
+    exchange = source._teller.exchange
+
+    async def broken(commands: Any, wait: float = 0.0) -> Any:
+        if commands[0][0] == "XCLAIM":
+            raise BrokerUnavailable("broken")
+        return await exchange(commands, wait)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(source._teller, "exchange", broken)
+        with pytest.raises(BrokerUnavailable, match="broken"):
+            await source.release()
+
+
 async def test_a_process_that_stood_still_does_not_take_back_what_others_have_now(
     stream: RedisStream, client: Any
 ) -> None:

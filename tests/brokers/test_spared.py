@@ -33,10 +33,22 @@ def test_nothing_is_kept_of_what_others_have_by_now() -> None:
     spared = Spared()
     assert not spared
     spared.spare([delivered(1, 1)], [])
-    spared.spare([delivered(2, 1)], [])
-    again = [delivered(1, 2), delivered(2, 2)]
+    spared.discount([delivered(2, 1)])
+    spared.spare([delivered(3, 1)], [])
+    again = [delivered(1, 2), delivered(3, 2)]
     spared.discount(again)
     assert [each.attempt for each in again] == [2, 1]
+
+
+def test_what_has_not_come_again_is_remembered_when_nothing_or_something_else_is_given_back() -> None:
+    spared = Spared()
+    spared.spare([delivered(1, 1), delivered(2, 1)], [])
+    spared.spare([], [])
+    spared.discount([delivered(1, 2)])
+    spared.spare([delivered(3, 1)], [])
+    again = [delivered(2, 2), delivered(3, 2)]
+    spared.discount(again)
+    assert [each.attempt for each in again] == [1, 1]
 
 
 def test_a_consumer_that_was_made_anew_counts_from_one() -> None:
