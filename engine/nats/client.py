@@ -21,7 +21,7 @@ from engine.nats.options import Target
 from engine.nats.parser import Take
 
 CLOSING = 1.0
-"""Seconds that closing a connection may take: nats-py waits for ever after a failed TLS handshake."""
+"""Seconds that closing a connection may take: nats-py waits for ever where TLS has failed, or where nobody reads."""
 ANSWER = 5.0
 """Seconds in which a server that is there answers a question that costs it nothing."""
 TURNS = 10
@@ -238,9 +238,11 @@ async def flushed(client: Client, patience: float) -> None:
             raise
 
 
-async def _shut(client: Client) -> None:
+async def _shut(client: DirectClient) -> None:
     try:
         async with asyncio.timeout(CLOSING):
             await client.close()
     except Exception as error:
         _logger.debug("closing a connection to NATS: %r", error)
+    finally:
+        client.hang_up()

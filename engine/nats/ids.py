@@ -5,8 +5,11 @@ from hashlib import sha256
 from uuid import uuid4
 
 from actors import Message, only_one
-from engine.nats.confirms import Run
-from engine.nats.headers import MESSAGE_ID
+from engine.nats.confirms import Part, Run, checked
+from engine.nats.headers import MESSAGE_ID, encode
+
+TRACE = frozenset(("traceparent", "tracestate", "baggage"))
+"""Headers of the trace that a message is sent in, as the W3C has it: made again it is sent in another one."""
 
 
 class Ids:
@@ -23,11 +26,30 @@ class Ids:
         self.done: set[Message] = set()
         """Of the same runs: what was confirmed, and need not be."""
 
+    def parts_of(self, run: Sequence[Message]) -> tuple[list[Part], dict[int, Exception]]:
+        """What of a run is to be published, each with its id; and what cannot be, with the reason."""
+        parts: list[Part] = []
+        failures: dict[int, Exception] = {}
+        done = self.done
+        for index, message in enumerate(run):
+            if done and message in done:
+                continue
+            try:
+                headers = encode(message, message.reply_to)
+                subject = checked(message.destination)
+            except (TypeError, ValueError) as error:
+                failures[index] = error
+                continue
+            if MESSAGE_ID not in headers:
+                headers[MESSAGE_ID] = self.id_of(message, subject, headers)
+            parts.append(Part(index, message, subject, message.raw or b"", headers))
+        return parts, failures
+
     def id_of(self, message: Message, subject: str, headers: dict[str, str]) -> str:
         """That of a run that failed; else a new one, or what it has again after a restart.
 
-        The last where this is all that is made of another message: all that is published is part of that id, so that no
-        two different messages share it.
+        The last where this is all that is made of another message: all that is published is part of that id, its trace
+        apart, so that no two different messages share it.
         """
         if kept := self._kept.get(message):
             return kept
@@ -35,6 +57,8 @@ class Ids:
         if made_of is None:
             self._given += 1
             return f"{self._name}.{self._given}"
+        if not TRACE.isdisjoint(headers):
+            headers = {name: value for name, value in headers.items() if name not in TRACE}
         told = f"{made_of!r}{subject!r}{headers!r}".encode()
         return sha256(told + (message.raw or b"")).hexdigest()[:32]
 

@@ -82,6 +82,11 @@ class Inbox:
         for run in {run for run, _ in self.waiting.values()}:
             run.tell()
 
+    def ahead(self, run: Run) -> int:
+        """How many confirms are expected of a run, and of what was written before the last of it."""
+        last = run.numbers[-1] if run.numbers else 0
+        return sum(map(last.__ge__, self.waiting))
+
     def said_twice(self) -> int:
         """How many messages were there already, since this was asked last."""
         twice, self._twice = self._twice, 0

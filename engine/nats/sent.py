@@ -12,7 +12,7 @@ class StreamSent:
     """A run on its way to a stream.
 
     `wait` returns when all of it is confirmed or refused, and raises what `publish` would; `end` is told once when this
-    is over, and whether it is known of each message what became of it.
+    is over, and whether whoever sent it has been told what became of each message.
     """
 
     __slots__ = ("_end", "_over", "_wait", "messages", "run")
@@ -31,20 +31,25 @@ class StreamSent:
     async def confirmed(self) -> bool:
         """Whether all of it is confirmed; False where it can be published again at once, as after a lost connection.
 
-        Within `timeout` seconds from when it is asked all is known.
+        Asked, it waits for as long as something of it, or ahead of it, is confirmed every `timeout` seconds.
         """
+        known = False
         try:
             await self._wait(self.run)
+            known = True
         except Again:
             return False
         finally:
-            self.forget()
+            self._finish(known)
         if self.run.refused:
             raise PublishError(self.run.refused)
         return True
 
     def forget(self) -> None:
-        """Expect nothing more for it; what is not confirmed may be published again."""
+        """Expect nothing more for it. All of it may be published again; what is confirmed by now is left out then."""
+        self._finish(False)
+
+    def _finish(self, known: bool) -> None:
         if not self._over:
             self._over = True
-            self._end(self, not self.run.left)
+            self._end(self, known)

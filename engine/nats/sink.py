@@ -10,11 +10,10 @@ from nats.aio.msg import Msg
 from actors import BrokerError, BrokerUnavailable, Message, PublishError, Sent
 from engine.nats.client import Link
 from engine.nats.commands import Publication
-from engine.nats.confirms import Again, Part, Run, checked
+from engine.nats.confirms import Again, Run
 from engine.nats.declare import Place, stream_for
 from engine.nats.direct import DirectClient
 from engine.nats.errors import refused, trouble
-from engine.nats.headers import MESSAGE_ID, encode
 from engine.nats.ids import Ids
 from engine.nats.inbox import Inbox
 from engine.nats.options import Target
@@ -23,8 +22,12 @@ from engine.nats.sent import StreamSent
 _logger = getLogger("headrace")
 AT_ONCE = 2048
 """Messages that wait for their confirms; the server refuses more than it can buffer."""
+UNSENT = 1024 * 1024
+"""Bytes that may wait to be written where a run is sent: half of those from which on nats-py has its caller wait."""
 AGAIN = 0.1
 """Seconds between two tries."""
+LOOK = 1.0
+"""Seconds after which a run that nothing is heard of is looked at: nats-py may lose a connection and tell nobody."""
 
 
 class StreamSink:
@@ -72,16 +75,14 @@ class StreamSink:
         What the server has against a single message is a `PublishError`; what it would have against any, a
         `BrokerRefused`.
         """
-        if not self._open:
-            raise BrokerUnavailable(f"this sink of {self.destination} is closed: open it before publishing")
-        parts, failures = self._parts(run)
+        parts, failures = self._ids.parts_of(run)
         runs = [Run(parts[start : start + AT_ONCE]) for start in range(0, len(parts), AT_ONCE)]
         try:
             for some in runs:
                 await self._deliver(some)
                 failures |= some.refused
         except BaseException:
-            self._ids.keep(runs)
+            self._keep(runs)
             raise
         self._ids.settle(run)
         self._say_twice()
@@ -95,12 +96,13 @@ class StreamSink:
 
     async def send(self, run: Sequence[Message]) -> Sent | None:
         """Write a run behind those on their way, over the same connection and while nothing is known against them."""
+        size = sum([len(message.raw or b"") for message in run])
         client = self._link.client
-        if client is None or len(self._inbox.waiting) + len(run) > AT_ONCE:
+        if client is not None and size <= UNSENT < client.pending_data_size + size:
+            await asyncio.sleep(0)  # a turn in which nats-py writes what the server takes
+        if (client := self._line_for(len(run), size)) is None:
             return None
-        if any(each.run.line is not client or each.run.troubled for each in self._sent):
-            return None
-        parts, failures = self._parts(run)
+        parts, failures = self._ids.parts_of(run)
         some = Run(parts)
         some.refused |= failures
         sent = StreamSent(run, some, self._wait, self._ended)
@@ -115,6 +117,16 @@ class StreamSink:
             raise
         return sent
 
+    def _line_for(self, count: int, size: int) -> DirectClient | None:
+        """The connection, where so many messages and bytes go over it at once, and overtake nothing that has failed."""
+        client = self._link.client
+        if not self._open or client is None or client.pending_data_size + size > UNSENT:
+            return None
+        if len(self._inbox.waiting) + count > AT_ONCE:
+            return None
+        overtaken = any(each.run.line is not client or each.run.troubled for each in self._sent)
+        return None if overtaken else client
+
     def _ended(self, sent: StreamSent, known: bool) -> None:
         self._sent.remove(sent)
         if known:
@@ -122,29 +134,15 @@ class StreamSink:
             self._say_twice()
         else:
             self._inbox.drop(sent.run)
-            self._ids.keep([sent.run])
+            self._keep([sent.run])
+
+    def _keep(self, runs: Sequence[Run]) -> None:
+        if self._open:  # else nobody publishes them again
+            self._ids.keep(runs)
 
     def _say_twice(self) -> None:
         if twice := self._inbox.said_twice():
             _logger.info("%s: %d messages were published before, and are there once", self._link.where, twice)
-
-    def _parts(self, run: Sequence[Message]) -> tuple[list[Part], dict[int, Exception]]:
-        parts: list[Part] = []
-        failures: dict[int, Exception] = {}
-        done = self._ids.done
-        for index, message in enumerate(run):
-            if done and message in done:
-                continue
-            try:
-                headers = encode(message, message.reply_to)
-                subject = checked(message.destination)
-            except (TypeError, ValueError) as error:
-                failures[index] = error
-                continue
-            if MESSAGE_ID not in headers:
-                headers[MESSAGE_ID] = self._ids.id_of(message, subject, headers)
-            parts.append(Part(index, message, subject, message.raw or b"", headers))
-        return parts, failures
 
     async def _deliver(self, run: Run) -> None:
         """Publish, again where the connection breaks, until all is confirmed or refused."""
@@ -155,15 +153,20 @@ class StreamSink:
             while run.left:
                 tries += 1
                 try:
-                    await self._send(await self._link.connected(), run)
+                    await self._send(await self._connected(), run)
                     await self._wait(run)
                 except BrokerUnavailable:
-                    if clock() >= until:
+                    if not self._open or clock() >= until:
                         raise
                     await asyncio.sleep(AGAIN * (0.5 + random()))
         finally:
             if run.left or tries > 1:  # some confirms will never come
                 self._inbox.drop(run)
+
+    async def _connected(self) -> DirectClient:
+        if not self._open:
+            raise BrokerUnavailable(f"this sink of {self.destination} is closed: open it before publishing")
+        return await self._link.connected()
 
     async def _send(self, client: DirectClient, run: Run) -> None:
         run.line, run.against = client, None
@@ -185,27 +188,48 @@ class StreamSink:
         return self._link.unavailable(why)
 
     async def _wait(self, run: Run) -> None:
-        """Return when all of a run is confirmed or refused; `Again` where the connection has gone that it was on."""
+        """Return when all of a run is confirmed or refused; `Again` where the connection has gone that it was on.
+
+        A server that for `timeout` seconds confirms nothing of it, and nothing ahead of it, is given up.
+        """
+        clock, timeout = asyncio.get_running_loop().time, self._target.options.timeout
+        ahead, until = len(self._inbox.waiting), clock() + timeout
         while run.left:
+            if await self._heard(run, min(LOOK, until - clock())):
+                await self._look(run)
+            elif (still := self._inbox.ahead(run)) < ahead:
+                ahead, until = still, clock() + timeout
+            elif clock() >= until and run.line is self._link.client:
+                raise await self._given_up(f"{len(run.left)} messages were not confirmed in time")
+
+    async def _heard(self, run: Run, seconds: float) -> bool:
+        """Wait for so long until a run is to be looked at; whether it is. `Again` where its connection has gone."""
+        if not run.news.is_set():
+            self._line_of(run)
             try:
-                async with asyncio.timeout(self._target.options.timeout):
+                async with asyncio.timeout(seconds):
                     await run.news.wait()
             except TimeoutError:
-                if run.line is self._link.client:
-                    raise await self._given_up(f"{len(run.left)} messages were not confirmed in time") from None
-            run.news.clear()
-            if run.left:
-                await self._look(run)
+                return False
+        run.news.clear()
+        return True
+
+    def _line_of(self, run: Run) -> DirectClient:
+        """The connection that a run is written on; `Again` where that has gone."""
+        client = self._link.client
+        if client is None or run.line is not client:
+            raise Again(str(self._link.unavailable()))
+        return client
 
     async def _look(self, run: Run) -> None:
         """What it was woken for, where not all is confirmed."""
-        client = self._link.client
+        if not run.left:
+            return
         if self._link.denied:
             raise refused(self._link.where, self._link.denied)
         if run.against is not None:
             raise run.against
-        if client is None or run.line is not client:
-            raise Again(str(self._link.unavailable()))
+        client = self._line_of(run)
         if run.missing == 1:  # somebody has deleted the stream, or taken the subject from it
             run.missing += 1
             await stream_for(self._link, client, self._place, reading=False)
@@ -224,6 +248,7 @@ class StreamSink:
         self._open = False
         self._ids.clear()
         await self._link.close()
+        self._inbox.wake()
 
     def __repr__(self) -> str:
         return f"<sink of {self.destination}: {'open' if self._open else 'closed'}>"

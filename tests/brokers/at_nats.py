@@ -7,9 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from actors import BrokerRefused
+from actors import BrokerRefused, Message
 from engine.nats.broker import Nats, NatsStream
 from tests.brokers.contract import message, numbers, opened
+from tests.brokers.surviving import eventually
 
 
 def names() -> tuple[str, str]:
@@ -23,6 +24,10 @@ def stream_at(url: str, **options: Any) -> NatsStream:
     return Nats(url, **options).stream(stream, subject=subject)
 
 
+def run_of(subject: str, start: int, count: int = 100) -> list[Message]:
+    return [message(number, subject) for number in range(start, start + count)]
+
+
 async def publish(stream: Any, *bodies: Any) -> None:
     sink = stream.sink()
     async with opened(sink):
@@ -31,6 +36,15 @@ async def publish(stream: Any, *bodies: Any) -> None:
 
 async def state(client: Any, stream: str) -> Any:
     return (await client.jetstream().stream_info(stream)).state
+
+
+async def stored(client: Any, stream: str, count: int) -> None:
+    """Wait until so many messages are there."""
+
+    async def there() -> bool:
+        return (await state(client, stream)).messages >= count
+
+    await eventually(there)
 
 
 async def consumer(client: Any, stream: str) -> Any:

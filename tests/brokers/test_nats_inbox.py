@@ -126,6 +126,24 @@ def test_what_is_against_one_message_is_told_of_it_and_what_is_against_all_of_th
     assert list(run.left) == [1]
 
 
+@given(st.permutations(range(9)), st.integers(0, 9))
+def test_ahead_of_the_end_of_a_run_is_what_it_waits_for_and_what_was_written_before(
+    order: list[int], said: int
+) -> None:
+    post, runs = Post(), [run_of(3) for _ in range(3)]
+    replies = [reply for run in runs for reply in post.write(run)]
+    for at in order[:said]:
+        post.confirm(replies[at])
+    left = order[said:]
+    assert [post.inbox.ahead(run) for run in runs] == [sum(at < end for at in left) for end in (3, 6, 9)]
+
+
+def test_nothing_is_ahead_of_what_was_never_written() -> None:
+    post = Post()
+    post.write(run_of(3))
+    assert post.inbox.ahead(run_of(3)) == 0
+
+
 def test_what_nobody_waits_for_any_more_is_let_go() -> None:
     post, run = Post(), run_of(2)
     first, second = post.write(run)

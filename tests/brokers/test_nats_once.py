@@ -7,12 +7,14 @@ from typing import Any
 import anyio
 import nats
 import pytest
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from pydantic import BaseModel
 
 from headrace import Engine, Message, Nats, Redis, Topology
 from tests.brokers.at_nats import names, publish, state
 from tests.brokers.kafkas import fresh, near
 from tests.brokers.surviving import eventually
+from tests.engine.telemetry.traced import Spans
 from tests.servers.kafka import Kafka as KafkaServer
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
@@ -46,9 +48,11 @@ def copying(name: str, source: Any, sink: Any) -> Topology:
 
 
 @asynccontextmanager
-async def unconfirmed(topology: Topology, proxy: Proxy, client: Any, stream: str) -> AsyncIterator[None]:
+async def unconfirmed(
+    topology: Topology, proxy: Proxy, client: Any, stream: str, provider: Any = None
+) -> AsyncIterator[None]:
     """Run an engine on what the block publishes until the server has stored some and told nobody; then it is gone."""
-    engine = Engine(topology.graph(), drain=0.1)
+    engine = Engine(topology.graph(), drain=0.1, tracer_provider=provider)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(engine.run)
         await engine.healthy(20)
@@ -71,17 +75,25 @@ async def stored(client: Any, stream: str) -> bool:
     return bool((await state(client, stream)).messages)
 
 
-@pytest.mark.parametrize("bodies", [range(50), [7] * 50], ids=["different", "all the same"])
-async def test_of_a_stream_of_nats(nats_server: Server, client: Any, bodies: Any, caplog: Any) -> None:
+@pytest.mark.parametrize(
+    ("bodies", "sampler"),
+    [(range(50), None), ([7] * 50, None), (range(50), ALWAYS_ON), (range(50), ALWAYS_OFF)],
+    ids=["different", "all the same", "traced", "traced but not sampled"],
+)
+async def test_of_a_stream_of_nats(
+    nats_server: Server, client: Any, bodies: Any, sampler: Sampler | None, caplog: Any
+) -> None:
     caplog.set_level("INFO", "headrace")
+    provider = Spans(sampler).provider if sampler else None
     (source, source_subject), (sink, sink_subject) = names(), names()
     here = Nats(nats_server.url, ack_wait=1)
     taken = here.stream(source, subject=source_subject)
     async with Proxy(nats_server) as proxy:
         cut = Nats(proxy.url).stream(sink, subject=sink_subject)
-        async with unconfirmed(copying(source, taken, cut), proxy, client, sink):
+        async with unconfirmed(copying(source, taken, cut), proxy, client, sink, provider):
             await publish(taken, *(b'{"id": %d}' % body for body in bodies))
-    again = Engine(copying(source, taken, here.stream(sink, subject=sink_subject)).graph())
+    topology = copying(source, taken, here.stream(sink, subject=sink_subject))
+    again = Engine(topology.graph(), tracer_provider=provider)
     with anyio.fail_after(40):
         await again.run(burst=True)
     assert again.status()[-1].published == 50

@@ -25,8 +25,8 @@ from engine.nats.broker import Nats, NatsStream
 from engine.nats.sink import AT_ONCE
 from tests.actors.fakes import Completed, logger
 from tests.actors.fakes import message as delivery
-from tests.brokers.at_nats import names, refusal, state
-from tests.brokers.contract import fetched, message, numbers, opened
+from tests.brokers.at_nats import names, refusal, run_of, state, stored
+from tests.brokers.contract import fetched, numbers, opened
 from tests.brokers.surviving import eventually, insist
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
@@ -47,17 +47,6 @@ async def client(nats_server: Server) -> AsyncIterator[Any]:
 async def proxy(nats_server: Server) -> AsyncIterator[Proxy]:
     async with Proxy(nats_server) as proxy:
         yield proxy
-
-
-def run_of(subject: str, start: int, count: int = 100) -> list[Message]:
-    return [message(number, subject) for number in range(start, start + count)]
-
-
-async def stored(client: Any, stream: str, count: int) -> None:
-    async def there() -> bool:
-        return (await state(client, stream)).messages >= count
-
-    await eventually(there)
 
 
 async def answered(link: Link) -> bool:
@@ -120,7 +109,7 @@ async def test_what_a_run_is_refused_is_told_and_the_rest_of_both_is_stored(nats
     endpoint = Nats(nats_server.url).stream(stream, subject=subject)
     sink = endpoint.sink()
     first, second = run_of(subject, 0, 5), run_of(subject, 5, 5)
-    first[1].raw = b"x" * 2_000_000
+    first[1].raw = b"x" * 1_048_560  # with its headers it is over max_payload
     first[3].headers = {"a": 5}  # type: ignore[dict-item]
     async with opened(sink):
         one, two = await sink.send(first), await sink.send(second)
