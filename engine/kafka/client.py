@@ -3,6 +3,7 @@
 import asyncio
 import inspect
 import logging
+from itertools import chain
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer
@@ -155,6 +156,7 @@ def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *
     going: list[Any] = [*tasks]
     inner = client.client if isinstance(client, AIOKafkaProducer) else client._client
     if isinstance(client, AIOKafkaProducer):
+        _listen(client)
         if (sender := client._sender.sender_task) is not None:
             sender.add_done_callback(lambda _: _fail_what_is_left(client))
             going.append(sender)
@@ -173,11 +175,21 @@ def cut_off(client: AIOKafkaConsumer | AIOKafkaProducer | AIOKafkaAdminClient, *
 
 def _fail_what_is_left(producer: AIOKafkaProducer) -> None:
     """Have everybody who waits for it know that nothing more comes of a producer."""
+    _listen(producer)
+    producer._message_accumulator.fail_all(ProducerClosed())
+
+
+def _listen(producer: AIOKafkaProducer) -> None:
+    """Hear how all ends that a producer still has: whoever gave it may have gone, and asyncio would report an error."""
     accumulator = producer._message_accumulator
-    accumulator.fail_all(ProducerClosed())
-    for queue in accumulator._batches.values():
-        for batch in queue:  # that it is out of the queue nobody may be waiting for
-            batch._drain_waiter.add_done_callback(asyncio.Future.exception)
+    for batch in chain(accumulator._pending_batches, *accumulator._batches.values()):
+        batch.future.add_done_callback(_heard)
+        batch._drain_waiter.add_done_callback(_heard)
+
+
+def _heard(future: "asyncio.Future[Any]") -> None:
+    if not future.cancelled():
+        future.exception()
 
 
 def _cancel(task: "asyncio.Task[Any]") -> None:

@@ -77,12 +77,13 @@ async def outlet(sink: KafkaSink, take: int = 10) -> AsyncIterator[Outlet]:
 async def nothing_unheard() -> AsyncIterator[None]:
     """Fail where a future ends with an error that nobody has asked for."""
     unheard: list[Any] = []
+    tasks = asyncio.all_tasks()
     loop = asyncio.get_running_loop()
     before = loop.get_exception_handler()
     loop.set_exception_handler(lambda loop, context: unheard.append(context))
     try:
         yield
-        await asyncio.sleep(0)
+        await eventually(lambda: asyncio.all_tasks() <= tasks)
         gc.collect()
         await asyncio.sleep(0)
     finally:
@@ -301,6 +302,28 @@ async def test_whoever_asks_is_told_in_time_that_nothing_is_known(kafka_server: 
         for run in runs:
             await sink.publish(run)
     in_order(await arrived(kafka_server, topic.name), [*range(8), *range(100, 300)])
+
+
+async def test_a_run_that_is_given_up_leaves_no_error_that_nobody_hears(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server, publish_timeout=0.5).topic(fresh(), partitions=2)
+    sink = sink_of(topic)
+    async with opened(sink):
+        await warm(sink)
+        assert sink._producer is not None
+        pending = sink._producer._message_accumulator._pending_batches
+        kafka_server.pause()
+        run = run_of(range(100, 200), topic.name)
+        publishing = asyncio.ensure_future(sink.publish(run))
+        await eventually(lambda: len(pending) > 0)
+        futures = [batch.future for batch in pending]
+        with pytest.raises(BrokerUnavailable, match="no answer in time"):
+            await publishing
+        kafka_server.resume()
+        await sink.publish(run)
+        await eventually(lambda: all(future.done() for future in futures))
+        await asyncio.sleep(0)
+        assert not any(future._log_traceback for future in futures)
+    in_order(await arrived(kafka_server, topic.name), [*range(8), *range(100, 200)])
 
 
 # -- the end ---------------------------------------------------------------------------------------------------------
