@@ -45,8 +45,7 @@ class KafkaSent:
     """A run in the hands of a producer, which has each of its batches in a future.
 
     `landed` is told when it is known what became of it, with the batches that are confirmed and what the others failed
-    with, and raises what is to be raised; what it says is what `confirmed` tells. Within `timeout` seconds from when it
-    is asked all is known.
+    with, and raises what is to be raised. Within `timeout` seconds from when it is asked all is known.
     """
 
     def __init__(

@@ -137,7 +137,7 @@ class KafkaSink:
     async def send(self, run: Sequence[Message]) -> Sent | None:
         """Hand a run over to the producer, behind what it has; None for what `publish` has to see to first."""
         producer = self._producer
-        if producer is None or not self._may_send(producer, run):
+        if producer is None or not self._spreads.know({message.destination for message in run}):
             return None
         failures: dict[int, Exception] = {}
         try:
@@ -145,7 +145,7 @@ class KafkaSink:
                 rounds = self._cutter.cut(run, await self._spreads.begin(producer, run, failures), failures)
                 batches = [batch for batches in rounds for batch in batches]
                 async with self._turn:
-                    # Asked again: whoever had the turn before may have failed.
+                    # Asked here: whoever had the turn before may have failed.
                     if failures or not self._footing.holds(batches) or not self._may_send(producer, run):
                         return None
                     futures = await self._hand_over(producer, batches)
@@ -159,11 +159,10 @@ class KafkaSink:
         return sent
 
     def _may_send(self, producer: AIOKafkaProducer, run: Sequence[Message]) -> bool:
-        """Whether a run may go by this producer, as far as can be seen without cutting it."""
+        """Whether a run may go by this producer now, behind what is on its way."""
         return (
             producer is self._producer
             and not self._spent
-            and self._spreads.know({message.destination for message in run})
             and (not self._published or self._published.isdisjoint(run))
             and all(sent.producer is producer for sent in self._on_their_way)  # else it could overtake that one
         )

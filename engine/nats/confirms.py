@@ -1,13 +1,14 @@
 """What of a run is on its way to NATS, and what became of each message."""
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from typing import Any
 
 from nats import errors
 
 from actors import BrokerError, BrokerUnavailable, Message
+from engine.brokers.telling import Telling
 
 
 class Part:
@@ -27,12 +28,13 @@ class Again(BrokerUnavailable):
     """What is left of a run can be published again at once."""
 
 
-class Run:
+class Run(Telling):
     """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
 
-    __slots__ = ("_callbacks", "against", "left", "line", "missing", "news", "numbers", "parts", "refused")
+    __slots__ = ("against", "left", "line", "missing", "news", "numbers", "parts", "refused")
 
     def __init__(self, parts: Sequence[Part]) -> None:
+        super().__init__()
         self.parts = parts
         self.left = {part.index: part for part in parts}
         self.refused: dict[int, Exception] = {}
@@ -44,7 +46,6 @@ class Run:
         self.numbers: list[int] = []
         """Those of its confirms, as it was last written."""
         self.news = asyncio.Event()
-        self._callbacks: list[Callable[[], object]] = []
 
     @property
     def troubled(self) -> bool:
@@ -65,16 +66,12 @@ class Run:
     def tell(self) -> None:
         """Have it looked at."""
         self.news.set()
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+        super().tell()
 
-    def then(self, callback: Callable[[], object]) -> None:
-        """Call that once when it is to be looked at, now if it is."""
-        if self.left and not self.news.is_set():
-            self._callbacks.append(callback)
-        else:
-            callback()
+    @property
+    def known(self) -> bool:
+        """Whether it is to be looked at."""
+        return not self.left or self.news.is_set()
 
 
 def found_text(error: Any) -> str:

@@ -1,34 +1,28 @@
 """`Confirms`: which publications of a channel the server has taken over, and the runs that wait for it. Pure."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
+
+from engine.brokers.telling import Telling
 
 
-class Run:
+class Run(Telling):
     """A run of messages on its way, known by their index in it.
 
     `left` are unconfirmed, the server has not taken the `refused` for now, and the `failures` will never go.
     """
 
-    __slots__ = ("_callbacks", "failures", "left", "refused")
+    __slots__ = ("failures", "left", "refused")
 
     def __init__(self, failures: dict[int, Exception]) -> None:
+        super().__init__()
         self.left = 0
         self.refused: list[int] = []
         self.failures = failures
-        self._callbacks: list[Callable[[], object]] = []
 
-    def then(self, callback: Callable[[], object]) -> None:
-        """Call that when none is left, or no more will be heard of it; at once where none is."""
-        if self.left:
-            self._callbacks.append(callback)
-        else:
-            callback()
-
-    def tell(self) -> None:
-        """Call all who wait for it."""
-        callbacks, self._callbacks = self._callbacks, []
-        for callback in callbacks:
-            callback()
+    @property
+    def known(self) -> bool:
+        """Whether none is left; those who wait are told too when no more will be heard of it."""
+        return not self.left
 
 
 Publication = tuple[Run, int, str, tuple[str, str], bytes]

@@ -1,16 +1,36 @@
 """For the tests of NATS: names that no other test uses, and what the server has."""
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from typing import Any
 from uuid import uuid4
 
+import nats
 import pytest
 
 from actors import BrokerRefused, Message
 from engine.nats.broker import Nats, NatsStream
 from tests.brokers.contract import message, numbers, opened
 from tests.brokers.surviving import eventually
+from tests.servers.nats import Nats as Server
+from tests.servers.proxy import Proxy
+
+
+@pytest.fixture
+async def client(nats_server: Server) -> AsyncIterator[Any]:
+    """A plain client of the server's."""
+    client = await nats.connect(nats_server.url)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+@pytest.fixture
+async def proxy(nats_server: Server) -> AsyncIterator[Proxy]:
+    """A proxy in front of the server."""
+    async with Proxy(nats_server) as proxy:
+        yield proxy
 
 
 def names() -> tuple[str, str]:

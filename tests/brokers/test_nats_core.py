@@ -1,7 +1,6 @@
 """Core NATS: subjects, queues, and answers of and to plain clients."""
 
 import json
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
 from uuid import uuid4
@@ -13,22 +12,14 @@ import pytest
 from actors import BrokerUnavailable, Message
 from engine import Engine
 from engine.nats.broker import Nats
-from tests.brokers.at_nats import publish
+from tests.brokers.at_nats import client, publish
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 from topologies import Topology
 
+__all__ = ["client"]  # fixtures
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def client(nats_server: Server) -> AsyncIterator[Any]:
-    client = await nats.connect(nats_server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 # -- core subjects -----------------------------------------------------------------------------------------------

@@ -1,29 +1,19 @@
 """JetStream: what a message carries, and streams and consumers as they are declared."""
 
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
-import nats
 import pytest
 from nats.js.api import AckPolicy, ConsumerConfig
 
 from actors import Origin, PublishError
 from engine.nats.broker import Nats
-from tests.brokers.at_nats import names, publish, refusal, state, stream_at
+from tests.brokers.at_nats import client, names, publish, refusal, state, stream_at
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.servers.nats import Nats as Server
 
+__all__ = ["client"]  # fixtures
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def client(nats_server: Server) -> AsyncIterator[Any]:
-    client = await nats.connect(nats_server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 # -- what a message carries --------------------------------------------------------------------------------------

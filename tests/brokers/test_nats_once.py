@@ -5,13 +5,12 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-import nats
 import pytest
 from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, Sampler
 from pydantic import BaseModel
 
 from headrace import Engine, Message, Nats, Redis, Topology
-from tests.brokers.at_nats import names, publish, state
+from tests.brokers.at_nats import client, names, publish, state
 from tests.brokers.kafkas import fresh, near
 from tests.brokers.surviving import eventually
 from tests.engine.telemetry.traced import Spans
@@ -20,20 +19,12 @@ from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 from tests.servers.redis import Redis as RedisServer
 
+__all__ = ["client"]  # fixtures
 pytestmark = pytest.mark.anyio
 
 
 class Order(BaseModel):
     id: int
-
-
-@pytest.fixture
-async def client(nats_server: Server) -> AsyncIterator[Any]:
-    client = await nats.connect(nats_server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 def copying(name: str, source: Any, sink: Any) -> Topology:

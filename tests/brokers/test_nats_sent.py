@@ -1,10 +1,9 @@
 """Two runs on their way to a stream at once: whatever happens to them, all arrive once, and first in order."""
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import anyio
-import nats
 import pytest
 
 from actors import (
@@ -25,28 +24,14 @@ from engine.nats.broker import Nats, NatsStream
 from engine.nats.sink import AT_ONCE
 from tests.actors.fakes import Completed, logger
 from tests.actors.fakes import message as delivery
-from tests.brokers.at_nats import names, refusal, run_of, state, stored
+from tests.brokers.at_nats import client, names, proxy, refusal, run_of, state, stored
 from tests.brokers.contract import fetched, numbers, opened
 from tests.brokers.surviving import eventually, insist
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 
+__all__ = ["client", "proxy"]  # fixtures
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def client(nats_server: Server) -> AsyncIterator[Any]:
-    client = await nats.connect(nats_server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-@pytest.fixture
-async def proxy(nats_server: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(nats_server) as proxy:
-        yield proxy
 
 
 async def answered(link: Link) -> bool:

@@ -1,7 +1,6 @@
 """JetStream: faults on the way, what is held, and what others do to a stream."""
 
 import json
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
@@ -10,25 +9,17 @@ import pytest
 
 from actors import BrokerUnavailable, Message
 from engine.nats.broker import Nats
-from tests.brokers.at_nats import consumer, names, publish, state, stream_at
+from tests.brokers.at_nats import client, consumer, names, publish, state, stream_at
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 
+__all__ = ["client"]  # fixtures
 pytestmark = pytest.mark.anyio
 
 QUICK = 0.6
 """Seconds of `ack_wait` in tests that wait for it."""
-
-
-@pytest.fixture
-async def client(nats_server: Server) -> AsyncIterator[Any]:
-    client = await nats.connect(nats_server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
 
 
 # -- faults on the way -------------------------------------------------------------------------------------------

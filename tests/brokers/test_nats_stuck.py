@@ -1,39 +1,23 @@
 """Publishing to a stream whose server is slow, stuck or gone, or whose sink is closed: nobody waits in vain."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import anyio
-import nats
 import psutil
 import pytest
 
 from actors import BrokerUnavailable, Message, Sent
 from engine.nats.broker import Nats
 from engine.nats.sink import UNSENT, StreamSink
-from tests.brokers.at_nats import names, run_of, state, stored
+from tests.brokers.at_nats import client, names, proxy, run_of, state, stored
 from tests.brokers.contract import message, opened
 from tests.brokers.surviving import eventually
 from tests.servers.nats import Nats as Server
 from tests.servers.proxy import Proxy
 
+__all__ = ["client", "proxy"]  # fixtures
 pytestmark = pytest.mark.anyio
-
-
-@pytest.fixture
-async def client(nats_server: Server) -> AsyncIterator[Any]:
-    client = await nats.connect(nats_server.url)
-    try:
-        yield client
-    finally:
-        await client.close()
-
-
-@pytest.fixture
-async def proxy(nats_server: Server) -> AsyncIterator[Proxy]:
-    async with Proxy(nats_server) as proxy:
-        yield proxy
 
 
 def sink_at(url: str, **options: Any) -> tuple[StreamSink, str, str]:
