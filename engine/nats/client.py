@@ -90,12 +90,16 @@ class Link:
             return client
 
     async def _connect(self) -> DirectClient:
-        client = DirectClient(self._context, self._take)
+        async def ended() -> None:
+            if client is self._client:
+                self._lost()
+
+        client = DirectClient(self._context, ended, self._take)
         self._last = None
         self.denied = ""
         self.stuck = False
         try:
-            settings = self._settings(client)
+            settings = self._settings(client) | {"closed_cb": ended}
             async with asyncio.timeout(self.target.options.connect_timeout):
                 await client.connect(**settings)
             if self.target.tls and not client.secured:
@@ -126,12 +130,8 @@ class Link:
         async def failed(error: Exception) -> None:
             self._note(client, error)
 
-        async def closed() -> None:
-            if client is self._client:
-                self._lost()
-
         settings: dict[str, Any] = {"ping_interval": options.ping_interval, "name": options.name, **options.client}
-        settings |= {"servers": list(self.target.servers), "error_cb": failed, "closed_cb": closed}
+        settings |= {"servers": list(self.target.servers), "error_cb": failed}
         settings |= {"allow_reconnect": False, "max_reconnect_attempts": 1, "reconnect_time_wait": 0.05}
         settings |= {"connect_timeout": options.connect_timeout, "flush_timeout": options.timeout}
         settings |= {

@@ -2,12 +2,12 @@
 
 Of what nats-py keeps to itself two names are used: where its parser is put, and what appends to all that waits to be
 written. Where a release of it lacks one of them messages go its own way, in or out: slower, and otherwise the same.
-Four more serve to hang up; without them what nats-py leaves behind stays.
+Four more serve to hang up, and one to hear of the end; without them what nats-py leaves behind stays.
 """
 
 import ssl
 from asyncio import StreamWriter
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from nats.aio.client import Client
@@ -24,16 +24,19 @@ SUBSCRIPTIONS, TASK = "_subs", "_wait_for_msgs_task"
 
 
 class DirectClient(Client):
-    """Publishes many at once, and offers all that comes to `take` before anybody else gets it.
+    """Publishes many at once, and offers all that comes to `take` before anybody else gets it. Tells `ended` of its end.
 
     nats-py speaks TLS only where the server insists, whatever the URL says: `secured` tells.
     """
 
     secured = False
 
-    def __init__(self, context: Callable[[], ssl.SSLContext], take: Take | None = None) -> None:
+    def __init__(
+        self, context: Callable[[], ssl.SSLContext], ended: Callable[[], Awaitable[None]], take: Take | None = None
+    ) -> None:
         super().__init__()
         self._context = context
+        self._ended = ended
         self._append: Any = getattr(self, APPEND, None)
         if take is not None and type(getattr(self, PARSER, None)) is Parser:
             setattr(self, PARSER, DirectParser(self, take))
@@ -53,6 +56,14 @@ class DirectClient(Client):
         for subscription in getattr(self, SUBSCRIPTIONS, {}).values():
             if (task := getattr(subscription, TASK, None)) is not None:
                 task.cancel()
+
+    async def _process_op_err(self, e: Exception) -> None:
+        """As nats-py has it. Where something waits to be written it tries to, and fails before it has told anybody."""
+        try:
+            await super()._process_op_err(e)
+        except (OSError, RuntimeError):
+            self.hang_up()
+            await self._ended()
 
     async def publish_all(self, run: Sequence[Publication]) -> None:
         """Publish some messages in order, at least one; raises as `publish` does."""

@@ -184,6 +184,20 @@ async def test_a_connection_that_breaks_with_much_not_written_is_noticed_soon(pr
         assert proxy.resets == 1
 
 
+async def test_a_source_hears_at_once_of_a_connection_that_breaks_with_something_not_written(proxy: Proxy) -> None:
+    stream, subject = names()
+    source = Nats(proxy.url, timeout=20).stream(stream, subject=subject).source("readers")
+    async with opened(source):
+        fetching = asyncio.ensure_future(source.fetch(1))
+        await anyio.wait_all_tasks_blocked()
+        client = source._link.client
+        assert client is not None
+        await client._send_command(b"PING\r\n")  # nobody has nats-py write it
+        proxy.reset()
+        with anyio.fail_after(2), pytest.raises(BrokerUnavailable):
+            await fetching
+
+
 async def test_a_server_that_stands_still_costs_no_socket_and_no_task(nats_server: Server) -> None:
     def connections() -> set[Any]:
         return {each.laddr for each in psutil.Process().net_connections("tcp")}
