@@ -24,7 +24,7 @@ SUBSCRIPTIONS, TASK = "_subs", "_wait_for_msgs_task"
 
 
 class DirectClient(Client):
-    """Publishes many at once, and offers all that comes to `take` before anybody else gets it. Tells `ended` of its end.
+    """Publishes many at once, offers what comes to `take` before anybody else gets it, and tells `ended` of its end.
 
     nats-py speaks TLS only where the server insists, whatever the URL says: `secured` tells.
     """
