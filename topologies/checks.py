@@ -127,10 +127,31 @@ def _key(name: str, value: Any, where: Where) -> None:
             f"{name}={value!r:.60}: expected the name of a field, or a function of the message",
             f'write {name}="customer", or {name}=lambda message: message.key',
         )
+    _of_message(name, value, where)
+
+
+def _of_message(name: str, value: Any, where: Where) -> None:
+    """Refuse a function that gives no value when it is called with a message: a coroutine is like no other."""
+    if not callable(value):
+        return
+    form = form_of(value)
+    if form is not Form.FUNCTION:
+        wrong = f"is of the form `{form.value}`"
+    elif not _takes(value, 1):
+        wrong = "cannot be called with the message alone"
+    else:
+        return
+    raise where.error(
+        f"{name}={name_of(value)}: {wrong}; expected the name of a field, or a function of the message",
+        "write the name of a field, a plain def of one parameter, or lambda message: message.key",
+    )
 
 
 def _deduplicate(name: str, value: Any, where: Where) -> None:
-    if value is None or isinstance(value, bool | Deduplicate) or (isinstance(value, int | float) and 0 < value < inf):
+    if isinstance(value, Deduplicate):
+        _of_message("Deduplicate: by", value.by, where)
+        return
+    if value is None or isinstance(value, bool) or (isinstance(value, int | float) and 0 < value < inf):
         return
     raise where.error(
         f"{name}={value!r:.60}: expected a Deduplicate, True, or seconds, more than 0",
@@ -204,6 +225,8 @@ def check_include(outer: Declarations, inner: Any, prefix: Any, where: Where) ->
 def _takes(function: Any, count: int) -> bool:
     try:
         inspect.signature(function).bind(*range(count))
-    except (TypeError, ValueError):
+    except TypeError:
         return False
+    except ValueError:  # written in C, and does not tell its parameters: operator.attrgetter, say
+        return True
     return True

@@ -1,12 +1,15 @@
 """Options, keys and destinations that cannot be: refused in two lines that name file, line, stage and remedy."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
+from operator import attrgetter
 from typing import Any, TypedDict
 
 import pytest
 from pydantic import BaseModel
 
-from actors import Message
+from actors import Deduplicate, Message
 from tests.topologies.declared import Order, kafka, rabbit
 from tests.topologies.refusing import Cases, Declare, check, refusal
 from topologies import Topology
@@ -134,6 +137,50 @@ OPTIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"to": []}, "unknown option to= of a subscriber", "known are: name, max_workers, mailbox, key, retry, "),
     ({"xyz": 5}, "unknown option xyz= of a subscriber", "known are: name, "),
 ]
+
+
+async def by_customer(message: Message) -> str:
+    return "ann"
+
+
+class ByCustomer:
+    async def __call__(self, message: Message) -> str:
+        return "ann"
+
+
+def every_customer(message: Message) -> Iterator[str]:
+    yield "ann"
+
+
+NO_KEYS: list[tuple[Any, str]] = [
+    (by_customer, "by_customer: is of the form `async def`"),
+    (ByCustomer(), "ByCustomer: is of the form `async def`"),
+    (partial(by_customer), "by_customer: is of the form `async def`"),
+    (every_customer, "every_customer: is of the form `generator`"),
+    (Address, "Address: is of the form `class`"),
+    (lambda: "ann", "<lambda>: cannot be called with the message alone"),
+    (lambda message, order: "ann", "<lambda>: cannot be called with the message alone"),
+]
+
+
+@pytest.mark.parametrize(("given", "problem"), NO_KEYS)
+def test_a_key_that_is_no_plain_function_of_the_message_is_refused(given: Any, problem: str) -> None:
+    stage, publisher, duplicates = Topology("stage"), Topology("publisher"), Topology("duplicates")
+    stage.subscriber(kafka.topic("in"), key=given)(plain)
+    publisher.publisher(kafka.topic("out"), key=given)(publisher.subscriber(kafka.topic("in"))(plain))
+    duplicates.subscriber(kafka.topic("in"), deduplicate=Deduplicate(by=given))(plain)
+    for topology, option in ((stage, "key="), (publisher, "key="), (duplicates, "Deduplicate: by=")):
+        error = refusal(topology.graph)
+        assert f": {option}{problem}" in error.problem
+        assert "expected the name of a field, or a function of the message" in error.problem
+        assert "lambda message: message.key" in error.remedy
+
+
+@pytest.mark.parametrize("given", [attrgetter("key"), lambda message, default=1: default])
+def test_whatever_can_be_called_with_the_message_alone_is_a_key(given: Any) -> None:
+    topology = Topology("cases")
+    topology.subscriber(kafka.topic("in"), key=given, deduplicate=Deduplicate(by=given))(plain)
+    assert topology.graph().stages[0].lane is given
 
 
 @pytest.mark.parametrize(("options", "problem", "remedy"), OPTIONS)
