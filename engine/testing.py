@@ -1,6 +1,7 @@
 """`Harness`: a topology under test. The same actors, the same bytes, every endpoint in memory, and a clock to move."""
 
 from collections.abc import Callable, Iterable, Mapping
+from math import inf
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
@@ -23,6 +24,7 @@ from actors import (
 )
 from engine.engine import Engine
 from engine.memory import Memory, MemoryTopic
+from engine.places import Places
 from topologies import Graph, Topology, codec, guess
 
 if TYPE_CHECKING:  # for type checkers alone
@@ -47,6 +49,9 @@ class Harness:
         self.clock = VirtualClock()
         self.engine = Engine(*self.graphs, drain=drain, clock=self.clock, connect=self, tracer_provider=tracer_provider)
         self._memories: dict[int, tuple[object, Memory]] = {}
+        self._places = Places(self.graphs)
+        self._asked: set[str] = set()
+        """Where tests wanted replies: names that no stage declares."""
         self._tasks: TaskGroup | None = None
         self._ended = Event()
 
@@ -131,7 +136,14 @@ class Harness:
         id: str | None = None,
         reply_to: str | None = None,
     ) -> None:
-        """Publish a body as somebody outside would; bytes go as they are."""
+        """Publish a body as somebody outside would; bytes go as they are.
+
+        Raises `TopologyError` for an endpoint that no stage takes from. To a stage that takes from a pattern, publish
+        by that pattern.
+        """
+        self._places.check_source("publish", endpoint)
+        if reply_to is not None:
+            self._asked.add(reply_to)
         memory = self._memory(endpoint)
         async with memory:
             topic = memory.topic(endpoint.name)
@@ -152,6 +164,8 @@ class Harness:
 
     async def advance(self, seconds: float) -> None:
         """Move the clock; retries, batches and timeouts that come due happen, in their order."""
+        if not 0 <= seconds < inf:
+            raise ValueError(f"advance({seconds!r}): expected seconds, zero or more")
         await self._quiet()
         until = self.clock.now() + seconds
         while (due := self.clock.next_due()) is not None and due <= until:
@@ -164,20 +178,22 @@ class Harness:
         """What was published to an endpoint, in order, with key and headers.
 
         Bodies are decoded as the type that the endpoint's publisher takes; what is none of it, from JSON if they are
-        that, else they are text, else bytes.
+        that, else they are text, else bytes. Raises `TopologyError` for an endpoint that no stage knows, unless
+        replies were wanted there.
         """
-        hint = self._type_at(endpoint)
-        return _decoded(self._memory(endpoint).messages(endpoint.name), guess if hint is Any else _or_guess(hint))
+        return self._messages("messages", endpoint)
 
     def published(self, endpoint: Endpoint) -> list[Any]:
         """The bodies that were published to an endpoint, in order, decoded as `messages` has them."""
-        return [message.body for message in self.messages(endpoint)]
+        return [message.body for message in self._messages("published", endpoint)]
 
     def dead_letters(self, endpoint: Endpoint) -> list[Message]:
         """The dead letters of a source, wherever a stage puts them: the original, untouched, as `raw`.
 
-        The headers `headrace-...` say why; `body` is what can be made of `raw`, as in `messages`.
+        The headers `headrace-...` say why; `body` is what can be made of `raw`, as in `messages`. Raises
+        `TopologyError` for an endpoint that no stage takes from.
         """
+        self._places.check_source("dead_letters", endpoint)
         stages = [stage for graph in self.graphs for stage in graph.stages]
         graves = [stage.settings.dead_letter for stage in stages if stage.settings.dead_letter is not None]
         letters = {
@@ -185,6 +201,11 @@ class Harness:
             for grave in (*graves, endpoint.dead_letter())
         }
         return _decoded([letter for found in letters.values() for letter in found if _from(letter, endpoint)], guess)
+
+    def _messages(self, asked: str, endpoint: Endpoint) -> list[Message]:
+        self._places.check(asked, endpoint, self._asked)
+        hint = self._type_at(endpoint)
+        return _decoded(self._memory(endpoint).messages(endpoint.name), guess if hint is Any else _or_guess(hint))
 
     def _type_at(self, endpoint: Endpoint) -> Any:
         for graph in self.graphs:

@@ -91,6 +91,7 @@ async def test_an_error_that_is_no_exception_costs_one_batch(wrong: Callable[[],
     memory, topology = Memory(), Topology("edges")
     sizes: list[int] = []
 
+    @topology.publisher(memory.topic("out"))
     @topology.subscriber(memory.topic("in"), batch=Batch(size=2, wait=1))
     async def handle(orders: list[Order]) -> None:
         if orders[0].id == 1:
