@@ -100,7 +100,11 @@ class Pool:
         self.supervisor.cut()
 
     async def resize(self, size: int, within: float = 5.0) -> None:
-        """Have that many workers from now on. Those that leave finish what they have in hand."""
+        """Have that many workers from now on. Those that leave finish what they have in hand.
+
+        With `sticky` they have `within` seconds for that before their keys go to others. Cancelled while it grows, it
+        has the workers that it has by then, and still one for each key.
+        """
         if size < 1:
             raise ValueError(f"{self.name}: a pool of {size} workers would never be drained; expected at least 1")
         async with self._resizing:
@@ -109,15 +113,16 @@ class Pool:
                 worker.leave()
             if self.sticky:
                 await self._see_off([child for child, _ in leaving], within)
-            if self.sticky and isinstance(self.mailbox, Lanes):
-                self.mailbox.resize(size)
-            while len(self._workers) < size:
-                await self.supervisor.add(self._new())
-            self.supervisor.prune({child for child, _ in leaving})
             self._settle_in()
+            self.supervisor.prune({child for child, _ in leaving})
+            while len(self._workers) < size:
+                child = self._new()
+                self._settle_in()  # before it starts, which may take long: somebody may lose patience meanwhile
+                await self.supervisor.add(child)
 
     async def _see_off(self, leaving: list[Child], within: float) -> None:
-        with move_on_after(within):
+        # Shielded: left half-way, there would be lanes that nobody takes from.
+        with move_on_after(within, shield=True):
             for child in leaving:
                 if child.scope is not None:
                     await child.ended.wait()
@@ -128,11 +133,12 @@ class Pool:
         worker = self._make(number)
         child = Child(f"{self.name}/{self._made}", worker.run)
         self._workers.append((child, worker))
-        if isinstance(worker, Worker):
-            worker.lane, worker.alone = (number, True) if self.sticky else (0, False)
         return child
 
     def _settle_in(self) -> None:
+        """Have as many lanes as workers, and each worker know which is its own."""
+        if self.sticky and isinstance(self.mailbox, Lanes):
+            self.mailbox.resize(len(self._workers))
         for number, (_, worker) in enumerate(self._workers):
             if isinstance(worker, Worker):
                 worker.lane = number if self.sticky else 0

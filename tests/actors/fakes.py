@@ -237,10 +237,10 @@ class Bench:
             made = actor() if actor is not None else None
             if emitting is not None:
                 return Bound(emitting(emit), made)
-            if made is not None:
+            if made is not None and handler is None:
                 return Bound(lambda each: made.receive(each.body), made)
             assert handler is not None
-            return Bound(handler, None)
+            return Bound(handler, made)
 
         outbox = Outbox([Outlet("behind", self.behind)])
         make: Callable[..., Worker] = Worker if batch is None else partial(BatchWorker, batch)

@@ -3,7 +3,7 @@
 from collections import defaultdict
 
 import pytest
-from anyio import Event, create_task_group
+from anyio import CancelScope, Event, create_task_group
 from anyio.lowlevel import checkpoint
 
 from actors import (
@@ -30,6 +30,12 @@ CALM = Supervision(intensity=1000, backoff=0)
 STEADY = Retry(attempts=5, first=10, factor=1, jitter=0)
 
 
+async def resized(pool, size, scope):
+    """Resize it, until that scope is cancelled."""
+    with scope:
+        await pool.resize(size)
+
+
 class Floor(Bench):
     """A bench with a pool on it. Its handler waits for its gate, if there is one, and notes who handled what."""
 
@@ -43,6 +49,8 @@ class Floor(Bench):
         self.in_hand: list = []
         self.by_worker: dict = defaultdict(list)
         self.handled: list = []
+        self.late: Event | None = None
+        """What workers wait for while they start, if there is one."""
         self.pool = Pool(
             "pool", size, self.make, self.mailbox, [self.behind], policy, self.clock, logger, sticky=sticky
         )
@@ -69,7 +77,7 @@ class Floor(Bench):
             self.handled.append(each.body)
             return each.body
 
-        return self.worker(handler, name=f"pool/{number}")
+        return self.worker(handler, actor=lambda: Late(self), name=f"pool/{number}")
 
     def hold_up(self, *contents):
         self.held_up.update(contents)
@@ -83,6 +91,15 @@ class Floor(Bench):
         await quiet()
         self.clock.advance(seconds)
         await quiet()
+
+
+class Late(Actor):
+    def __init__(self, floor):
+        self.floor = floor
+
+    async def on_start(self):
+        if self.floor.late is not None:
+            await self.floor.late.wait()
 
 
 def first(body):
@@ -274,6 +291,43 @@ async def test_of_two_resizings_at_once_the_later_decides():
         await quiet()
         assert floor.pool.size == len(floor.lanes()._lanes) == 2
         assert [worker.lane for worker in floor.workers] == [0, 1]
+
+
+async def test_cancelled_while_it_shrinks_it_first_sees_off_those_that_leave():
+    floor = Floor(4, sticky=True)
+    floor.hold_up(3)
+    async with running(floor.pool.run) as tasks:
+        floor.put(3, lane=lambda body: body)
+        impatient = CancelScope()
+        tasks.start_soon(resized, floor.pool, 2, impatient)
+        await quiet()
+        impatient.cancel()
+        await quiet()
+        assert floor.in_hand == [3]
+        await floor.let_go(3)
+        assert floor.pool.size == len(floor.lanes()._lanes) == 2
+        floor.put(*range(10, 20), lane=lambda body: body)
+        await quiet()
+        assert sorted(floor.results()) == [3, *range(10, 20)]
+
+
+@pytest.mark.parametrize("sticky", [False, True])
+async def test_cancelled_while_it_grows_it_has_a_worker_for_every_key(sticky):
+    floor = Floor(1, sticky=sticky)
+    async with running(floor.pool.run) as tasks:
+        floor.late = Event()
+        impatient = CancelScope()
+        tasks.start_soon(resized, floor.pool, 4, impatient)
+        await quiet()
+        impatient.cancel()
+        await quiet()
+        floor.late.set()
+        await quiet()
+        assert floor.pool.size == 2
+        assert [worker.alone for worker in floor.workers] == [sticky] * 2
+        floor.put(*range(20), lane=lambda body: body)
+        await quiet()
+        assert sorted(floor.results()) == list(range(20))
 
 
 @pytest.mark.parametrize("sticky", [False, True])

@@ -10,7 +10,7 @@ from anyio import Event, create_task_group
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors import Pool, RetryAfter, Sizer, Sizing, Supervision
+from actors import Actor, Pool, RetryAfter, Sizer, Sizing, Supervision
 from tests.actors.fakes import Bench, logger, quiet, running
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +176,45 @@ async def test_what_was_handled_in_no_time_tells_nothing():
             sized.clock.advance(sized.sizer.interval)
             await quiet()
         assert await sized.tick() > 1
+
+
+async def test_cancelled_while_it_resizes_it_leaves_no_key_without_a_worker():
+    class Late(Actor):
+        async def on_start(self):
+            if late:
+                await ready.wait()
+
+        async def receive(self, body):
+            await gate.wait()
+            return body
+
+    late, ready, gate = False, Event(), Event()
+    bench = Bench(lanes=1)
+    pool = Pool(
+        "pool",
+        1,
+        lambda number: bench.worker(actor=Late),
+        bench.mailbox,
+        [bench.behind],
+        Supervision(),
+        bench.clock,
+        logger,
+        sticky=True,
+    )
+    sizer = Sizer(pool, Sizing(4, 8, 4), bench.counts, bench.clock)
+    bench.put(*range(20), lane=lambda body: body)
+    async with running(pool.run):
+        late = True
+        async with running(sizer.run):
+            bench.counts.handled += 10
+            bench.counts.busy_seconds += 1
+            bench.clock.advance(sizer.interval)
+            await quiet()
+            assert pool.size == 2
+        ready.set()
+        gate.set()
+        await quiet()
+        assert sorted(bench.results()) == list(range(20))
 
 
 async def test_it_ends_with_its_pool_without_the_clock_having_to_move():
