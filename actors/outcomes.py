@@ -1,6 +1,7 @@
 """What a handler may raise to say, by name, what is to become of its message."""
 
 from collections.abc import Mapping
+from math import inf
 
 
 class HandlerOutcome(Exception):
@@ -19,9 +20,10 @@ class RetryAfter(HandlerOutcome):
     """Try again after `seconds`; made by `Retry.after(seconds)`."""
 
     def __init__(self, seconds: float) -> None:
-        if seconds < 0:
+        # What is no time would never be due, nor would whatever comes after it in the clock.
+        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < inf:
             raise ValueError(f"Retry.after({seconds!r}): expected seconds, zero or more")
-        self.seconds = seconds
+        self.seconds = float(seconds)
         super().__init__(f"asked to be retried after {seconds:g} s")
 
 

@@ -1,6 +1,7 @@
 """`Retry`: how often, and after how long, a failed message is tried again. Pure: it decides, others wait."""
 
 from dataclasses import dataclass
+from math import inf
 
 from actors.errors import DecodeError
 from actors.outcomes import Crash, Reject, RetryAfter
@@ -36,6 +37,9 @@ class Retry:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not value >= least:
                 raise ValueError(f"Retry({name}={value!r}): expected a number, at least {least}")
+        for name in ("first", "factor"):  # of which the first wait is made: 0 times infinity is no time
+            if getattr(self, name) == inf:
+                raise ValueError(f"Retry({name}=inf): expected a number less than infinity")
         if self.first > self.cap:
             raise ValueError(
                 f"Retry(first={self.first!r}, cap={self.cap!r}): the first wait is over the longest; give cap= too"
@@ -45,7 +49,10 @@ class Retry:
 
     @staticmethod
     def after(seconds: float) -> RetryAfter:
-        """To raise in a handler: try this message again after that many seconds."""
+        """To raise in a handler: try this message again after that many seconds.
+
+        Raises `ValueError` for what is no time, or never comes.
+        """
         return RetryAfter(seconds)
 
     def delay(self, attempt: int, luck: float = 0.0) -> float:

@@ -65,9 +65,13 @@ def test_what_asks_for_a_time_gets_it_as_often_as_the_policy_allows(policy, atte
     assert again == (wait if policy is None or attempt < policy.attempts else None)
 
 
-def test_a_time_in_the_past_cannot_be_asked_for():
-    with pytest.raises(ValueError, match=r"Retry\.after\(-1\): expected seconds, zero or more"):
-        Retry.after(-1)
+@pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, "5", None, True])
+def test_a_time_that_never_comes_cannot_be_asked_for(wrong):
+    with pytest.raises(ValueError, match=rf"Retry\.after\({wrong!r}\): expected seconds, zero or more"):
+        Retry.after(wrong)
+
+
+def test_a_time_to_wait_is_told():
     assert str(RetryAfter(2.5)) == "asked to be retried after 2.5 s"
 
 
@@ -77,6 +81,8 @@ def test_a_time_in_the_past_cannot_be_asked_for():
         ({"attempts": 0}, r"Retry\(attempts=0\): expected a number, at least 1"),
         ({"first": -1}, r"Retry\(first=-1\): expected a number, at least 0"),
         ({"factor": 0.5}, r"Retry\(factor=0.5\): expected a number, at least 1"),
+        ({"first": 0, "factor": math.inf}, r"Retry\(factor=inf\): expected a number less than infinity"),
+        ({"first": math.inf, "cap": math.inf}, r"Retry\(first=inf\): expected a number less than infinity"),
         ({"first": 60}, r"Retry\(first=60, cap=30.0\): the first wait is over the longest; give cap= too"),
         ({"cap": -0.1}, r"Retry\(cap=-0.1\)"),
         ({"cap": math.nan}, r"Retry\(cap=nan\)"),
