@@ -20,8 +20,7 @@ class RetryAfter(HandlerOutcome):
     """Try again after `seconds`; made by `Retry.after(seconds)`."""
 
     def __init__(self, seconds: float) -> None:
-        # What is no time would never be due, nor would whatever comes after it in the clock.
-        if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 <= seconds < inf:
+        if not _is_wait(seconds):
             raise ValueError(f"Retry.after({seconds!r}): expected seconds, zero or more")
         self.seconds = float(seconds)
         super().__init__(f"asked to be retried after {seconds:g} s")
@@ -32,8 +31,22 @@ class Crash(HandlerOutcome):
 
 
 class BatchError(HandlerOutcome):
-    """Of a batch only these failed: maps an index in the batch to its error; the others succeeded."""
+    """Of a batch only these failed: maps an index in the batch to its error; the others succeeded.
+
+    Raises `TypeError` where something else than an exception is given for an error.
+    """
 
     def __init__(self, errors: Mapping[int, Exception]) -> None:
         self.errors = dict(errors)
+        for index, error in self.errors.items():
+            if not isinstance(error, BaseException):
+                raise TypeError(
+                    f"BatchError: index {index!r} has {error!r:.60}: expected an exception, as in"
+                    f" BatchError({{{index!r}: ValueError(...)}})"
+                )
         super().__init__(f"{len(self.errors)} messages of the batch failed")
+
+
+def _is_wait(value: object) -> bool:
+    """Whether it is a time: what is none would never be due, nor would whatever comes behind it in the clock."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < inf

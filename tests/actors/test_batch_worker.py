@@ -90,6 +90,19 @@ async def test_a_batch_error_that_names_what_is_not_there_fails_the_whole_batch(
     assert bench.owner.reasons == ["BatchError names index 5, the batch has 2 messages"] * 2
 
 
+@pytest.mark.parametrize("wrong", ["no such customer", ValueError])
+async def test_a_batch_error_with_what_is_no_error_fails_the_whole_batch(wrong):
+    bench = Bench()
+    bench.put(*"ab")
+
+    async def handler(joint):
+        raise BatchError({1: wrong})
+
+    await drained(bench, bench.worker(handler, batch=Batch(2, 0)))
+    assert bench.owner.outcomes == {"a": "DEAD", "b": "DEAD"}
+    assert all("index 1 has" in reason for reason in bench.owner.reasons)
+
+
 async def test_a_batch_that_fails_is_tried_again_in_order():
     bench, batches = Bench(lanes=1, retry=Retry(attempts=9, first=10, jitter=1)), []
     bench.put("a1", "b1", "a2", "b2", "a3", lane=lambda body: body[0])

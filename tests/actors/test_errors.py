@@ -1,5 +1,7 @@
 """The error tree, the outcomes that handlers raise, and the small values that are checked when they are made."""
 
+import re
+
 import pytest
 
 import actors
@@ -73,6 +75,12 @@ def test_a_batch_error_names_the_failures():
     error = BatchError(errors)
     errors.clear()
     assert (list(error.errors), str(error)) == ([0], "1 messages of the batch failed")
+
+
+@pytest.mark.parametrize("wrong", ["no such customer", ValueError, None])
+def test_a_batch_error_takes_errors_and_nothing_else(wrong):
+    with pytest.raises(TypeError, match=f"BatchError: index 3 has {re.escape(repr(wrong))}: expected an exception"):
+        BatchError({0: ValueError(), 3: wrong})
 
 
 @pytest.mark.parametrize("size", [0, -1, 2.5])
