@@ -109,6 +109,7 @@ class Publisher:
         """Publish those messages; return those that the server has refused."""
         run = Run(failures)
         for part in self._written(messages, wanted, run):
+            self._check()  # whoever has waited: the number of a channel that is given up is another's by now
             self.wire.write(part)
             await self._room()
         await self.land(run)

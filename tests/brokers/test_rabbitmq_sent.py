@@ -9,6 +9,7 @@ import anyio.to_thread
 import pytest
 
 from actors import BrokerUnavailable, Clock, Counts, Link, Mailbox, Message, PublishError, PublishWorker, Retries
+from engine.rabbitmq import refusals
 from engine.rabbitmq.broker import RabbitMQ
 from engine.rabbitmq.sent import RabbitSent
 from engine.rabbitmq.sink import RabbitSink
@@ -262,6 +263,36 @@ async def test_what_a_full_queue_refused_of_two_runs_is_published_again_and_the_
             assert sorted(numbers(await fetched(source, 40))) == list(range(40))
         assert not sink._confirmed
         assert await confirmed(await sent(sink, run_of(sink, 40))) == [False]
+
+
+async def test_what_waits_for_room_writes_nothing_more_over_a_channel_that_is_given_up(
+    rabbitmq_server: Server,
+) -> None:
+    """Its successor has the same number: what one wrote there uncounted, the next would have taken for its own."""
+    queue = RabbitMQ(rabbitmq_server.url).queue(fresh(), kind="classic", max_length=1)
+    other, sink, source = queue.sink(), queue.sink(), queue.source("g", 1)
+    errors: list[BaseException] = []
+
+    async def waits() -> None:
+        with pytest.raises(BrokerUnavailable, match="refuses for now") as raised:
+            await sink.publish(run_of(sink, 1))
+        errors.append(raised.value)
+
+    async with opened(other, sink):  # aiormq gives the next number behind the highest that is in use
+        await sink.publish(run_of(sink, 0))
+        async with anyio.create_task_group() as tasks:
+            first: Any = sink._lives.now
+            tasks.start_soon(waits)
+            await until(lambda: bool(first._confirms._next > 2 and not len(first._confirms)))  # refused: it sleeps
+            first.lost(refusals.full(queue))  # another, who had waited for longer, has given up
+            assert (await sink._lives.living()).channel.number == first.channel.number
+            async with opened(source):
+                await source.settle(await fetched(source, 1), [])
+            await until(lambda: bool(errors), 5)
+        await sink.publish(run_of(sink, 2))
+        with anyio.fail_after(10):
+            async with opened(source):
+                assert numbers(await source.fetch(2)) == [2]
 
 
 async def test_what_has_nowhere_to_go_fails_alone_though_its_run_was_the_second(rabbitmq_server: Server) -> None:
