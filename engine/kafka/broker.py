@@ -10,11 +10,10 @@ from actors import BrokerError, Capabilities, Description, Sink, Source, Topolog
 from engine.brokers.endpoint import INBOX, Enterable, Reachable
 from engine.kafka.described import describe
 from engine.kafka.options import KafkaOptions
-from engine.kafka.place import Place
+from engine.kafka.place import LEGAL, Place
 
 KAFKA = Capabilities(groups=True, persistent=True, partitioned=True, replies=True)
 """What a topic of Kafka can do: its order is that of each partition, and so of each key."""
-_LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
 _FIELD = re.compile(r"\{[^{}]*\}")
 
 
@@ -69,7 +68,7 @@ class Kafka(Enterable):
                 raise TopologyError(f"topic({name!r}, {what}={count!r}): expected a whole number, at least 1")
         if pattern is not None:
             _check_pattern(pattern)
-        elif not _LEGAL.fullmatch(_FIELD.sub("x", name or "")) or name in (".", ".."):
+        elif not LEGAL.fullmatch(_FIELD.sub("x", name or "")) or name in (".", ".."):
             raise TopologyError(
                 f"topic({name!r}) is no name for a topic of Kafka",
                 remedy="use 1 to 249 letters, digits, dots, underscores and hyphens; {field} is filled in",

@@ -5,6 +5,9 @@ from dataclasses import dataclass
 
 from engine.brokers.endpoint import INBOX
 
+LEGAL = re.compile(r"[A-Za-z0-9._-]{1,249}")
+"""What a topic may be called, but for `.` and `..`."""
+
 
 @dataclass(frozen=True, slots=True)
 class Place:

@@ -225,7 +225,7 @@ class KafkaSink:
 
     def _is_refusal(self, error: BaseException) -> bool:
         """Whether it is about a message, and not about the connection, the producer or the user."""
-        if isinstance(error, errors.TopicAuthorizationFailedError):
+        if isinstance(error, errors.TopicAuthorizationFailedError | errors.InvalidTopicError):  # e.g. an internal one
             return self._place.template
         response = isinstance(error, errors.BrokerResponseError) and not error.retriable
         return response and not isinstance(error, _BROKEN) and type(error) not in REMEDIES

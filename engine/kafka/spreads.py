@@ -11,7 +11,7 @@ from engine.brokers.endpoint import INBOX
 from engine.kafka import topics as kafka_topics
 from engine.kafka.batches import Spread
 from engine.kafka.options import KafkaOptions
-from engine.kafka.place import Place
+from engine.kafka.place import LEGAL, Place
 
 logger = getLogger("headrace.kafka")
 
@@ -68,6 +68,11 @@ class Spreads:
     async def _find(self, producer: AIOKafkaProducer, topic: str) -> Spread | None:
         """See to it that a topic is there. None for the inbox of somebody who has gone: it is not made for that."""
         place, options = self._place, self._options
+        if not LEGAL.fullmatch(topic):  # one that is too long could not even be asked for
+            raise kafka_topics.TopicRefused(
+                f"Kafka at {options.where}: {topic[:40]!r} is no name for a topic: "
+                "it has 1 to 249 letters, digits, dots, underscores and hyphens"
+            )
         there = await kafka_topics.described(producer.client, options, topic)
         if topic.startswith(INBOX):
             if not there:

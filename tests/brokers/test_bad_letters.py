@@ -112,6 +112,51 @@ async def test_a_request_that_cannot_be_answered_is_handled_all_the_same(
     assert (status.settled, status.dead, status.retried, status.restarts) == (5, 0, 0, 0)
 
 
+NOWHERE = {
+    "memory": ["x" * 40_000, "{reply_to}"],
+    "redis": ["x" * 40_000, "", "{reply_to}", "IN"],
+    "nats": ["all.>", "a..b", "a\r\nb", "{reply_to}"],
+    "rabbitmq": ["x" * 255, "amq.rabbitmq.reply-to.nobody", "{reply_to}"],
+    "kafka": ["x" * 250, "x" * 40_000, "a/b", "..", "{reply_to}", "__consumer_offsets"],
+}
+"""Addresses that nobody can answer to; IN is where the questions lie."""
+
+
+@pytest.mark.parametrize(
+    ("site", "address"),
+    [pytest.param(site, each, id=f"{site}-{each[:30]!r}-{len(each)}") for site, all in NOWHERE.items() for each in all],
+    indirect=["site"],
+)
+async def test_an_answer_that_cannot_be_sent_holds_up_none_of_the_same_run(
+    site: Site, address: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    topology, place, inbox = site.topology(), site.place("in"), site.broker.inbox()
+
+    @topology.subscriber(place, max_workers=1)
+    async def work(item: Item) -> Item:
+        return item
+
+    answers, sink = inbox.source("askers"), place.sink()
+    await answers.open()
+    await sink.open()
+    run = [Message(raw=Item(id=number, key="k").model_dump_json().encode()) for number in range(6)]
+    for number, message in enumerate(run):
+        message.destination = place.name
+        message.reply_to = inbox.name if number % 2 else place.name if address == "IN" else address
+    await sink.publish(run)
+    await sink.close()
+    engine = await run_until(topology, settled(6))
+    found: list[Message] = []
+    with anyio.fail_after(10):
+        while len(found) < 3:
+            found += await answers.fetch(10)
+    await answers.close()
+    assert ids(found) == [1, 3, 5]
+    assert f"no answer to {inbox.name!r}" not in caplog.text
+    status = engine.status()[0]
+    assert (status.settled, status.dead, status.restarts) == (6, 0, 0)
+
+
 COMMAND = """
 import os
 from headrace import Redis, Topology
