@@ -18,6 +18,8 @@ class Capabilities:
     message. `redelivery`: what is not acknowledged comes again (without it: at most once).
     `persistent`: survives a restart of the server. `partitioned`: order by key holds across engines.
     `embedded`: lives in this process. `replies`: carries `reply_to`. `ids`: carries a message's id.
+    `pattern`: stands for many places, so it is read and not published to. `braces`: a `{` in the name of what is read
+    is a part of it, and begins no field of a template.
     """
 
     ordered: bool = True
@@ -30,6 +32,8 @@ class Capabilities:
     replies: bool = False
     embedded: bool = False
     ids: bool = True
+    pattern: bool = False
+    braces: bool = False
 
 
 class Source(Protocol):

@@ -61,21 +61,6 @@ def settings_of(declared: Declared, where: Where) -> Settings:
     return settings
 
 
-def check_dead_letters(settings: Settings, sources: Iterable[Endpoint], where: Where) -> None:
-    """Raise `TopologyError` where dead letters would come back as messages, for ever."""
-    grave = settings.dead_letter
-    for source in sources:
-        if (
-            grave is not None
-            and type(grave) is type(source)
-            and (grave.broker, grave.name) == (source.broker, source.name)
-        ):
-            raise where.error(
-                f"its dead letters go to {grave.name}, which it takes from: they would go round for ever",
-                f"leave dead_letter= out, which makes it {source.dead_letter().name}, or name another",
-            )
-
-
 def check_timeout(settings: Settings, form: Form, where: Where) -> None:
     """Raise `TopologyError` for a timeout that could not be kept: nothing can interrupt a thread."""
     if settings.timeout is not None and form.blocks:

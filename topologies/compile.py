@@ -3,8 +3,9 @@
 from collections.abc import Iterable
 from typing import Any
 
-from topologies.checks import check_dead_letters, check_lifespans, check_middleware, check_timeout, settings_of
+from topologies.checks import check_lifespans, check_middleware, check_timeout, settings_of
 from topologies.declare import Declarations
+from topologies.edges import check_dead_letters, check_destination, check_sources
 from topologies.graph import Graph, Lifespan, Settings, Stage
 from topologies.handler import Handler, compile_handler
 from topologies.identities import identities_of
@@ -33,6 +34,7 @@ def _stage(node: Node, handlers: dict[Node, Handler]) -> Stage:
     settings = settings_of(node.declared, node.where)
     if node.declared.kind == "publisher":
         return _publisher(node, settings, [handlers[upstream] for upstream in node.upstream])
+    check_sources(node.sources, node.where)
     check_dead_letters(settings, node.sources, node.where)
     handler = handlers[node] = compile_handler(
         node.declared.target,
@@ -62,6 +64,7 @@ def _stage(node: Node, handlers: dict[Node, Handler]) -> Stage:
 
 def _publisher(node: Node, settings: Settings, upstream: list[Handler]) -> Stage:
     endpoint = node.declared.endpoint
+    check_destination(endpoint, node.where)
     try:
         destination = Template(endpoint.name)
     except ValueError as error:

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 from uuid import uuid4
 
@@ -14,6 +14,8 @@ from engine.kafka.place import LEGAL, Place
 
 KAFKA = Capabilities(groups=True, persistent=True, partitioned=True, replies=True)
 """What a topic of Kafka can do: its order is that of each partition, and so of each key."""
+PATTERN = replace(KAFKA, pattern=True, braces=True)
+"""What many of them can do: a regular expression may have braces."""
 _FIELD = re.compile(r"\{[^{}]*\}")
 
 
@@ -101,7 +103,7 @@ class KafkaTopic(Reachable):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return KAFKA
+        return PATTERN if self.pattern else KAFKA
 
     @property
     def options(self) -> Mapping[str, Any]:

@@ -8,7 +8,7 @@ from uuid import uuid4
 from actors import Capabilities, Description, TopologyError
 from engine.brokers.endpoint import INBOX, Declared, Enterable
 from engine.nats.core import SubjectSink, SubjectSource
-from engine.nats.declare import Place, Reader, Start, covers, durable_name
+from engine.nats.declare import Place, Reader, Start, covers, durable_name, is_pattern
 from engine.nats.described import describe_stream, describe_subject
 from engine.nats.jetstream import StreamSource
 from engine.nats.options import Target
@@ -110,7 +110,7 @@ class NatsStream(_Endpoint):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return STREAM
+        return replace(STREAM, pattern=is_pattern(self.name))
 
     def describe(self, group: str | None) -> Description:
         """The subject as AsyncAPI has it; streams and consumers are more than its bindings know."""
@@ -168,7 +168,7 @@ class NatsSubject(_Endpoint):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return INBOXES if self._own else CORE
+        return INBOXES if self._own else replace(CORE, pattern=is_pattern(self.name))
 
     def describe(self, group: str | None) -> Description:
         """The subject as AsyncAPI has it."""

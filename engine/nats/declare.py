@@ -48,6 +48,11 @@ class Place:
         return ".".join("*" if "{" in token else token for token in self.subject.split("."))
 
 
+def is_pattern(subject: str) -> bool:
+    """Whether it stands for many subjects."""
+    return not {"*", ">"}.isdisjoint(subject.split("."))
+
+
 def covers(pattern: str, subject: str) -> bool:
     """Whether each subject that the second stands for matches the first."""
     wanted, given = pattern.split("."), subject.split(".")

@@ -106,8 +106,9 @@ class RabbitExchange(Reachable):
 
     @property
     def capabilities(self) -> Capabilities:
-        """What it can do."""
-        return EXCHANGE
+        """What it can do. In a binding to a topic exchange `*` is a word, and `#` any number of them."""
+        words = (self.routing_key or "").split(".") if self.spec.type == "topic" else []
+        return replace(EXCHANGE, pattern=not {"*", "#"}.isdisjoint(words))
 
     @property
     def options(self) -> Mapping[str, Any]:

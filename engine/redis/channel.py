@@ -20,6 +20,11 @@ BEAT = 10.0
 _PATTERN = frozenset("*?[")
 
 
+def is_pattern(name: str) -> bool:
+    """Whether it stands for many channels."""
+    return not _PATTERN.isdisjoint(name)
+
+
 class ChannelSource:
     """Listens to a channel or a pattern, at most once: what is published while nobody listens is gone.
 
@@ -50,7 +55,7 @@ class ChannelSource:
 
     async def _listen(self) -> Connection:
         connection, _ = await connect(self._target, await self._servers.place(self._name))
-        command = "PSUBSCRIBE" if _PATTERN.intersection(self._name) else "SUBSCRIBE"
+        command = "PSUBSCRIBE" if is_pattern(self._name) else "SUBSCRIBE"
         try:
             async with timeout(self._target.options.timeout):
                 await connection.send_command(command, self._name)

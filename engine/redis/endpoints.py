@@ -6,7 +6,7 @@ from fnmatch import fnmatchcase
 
 from actors import Capabilities, Description, Message
 from engine.brokers.endpoint import Declared
-from engine.redis.channel import ChannelSource
+from engine.redis.channel import ChannelSource, is_pattern
 from engine.redis.connection import pack
 from engine.redis.described import describe
 from engine.redis.fields import adding
@@ -18,11 +18,11 @@ from engine.redis.sink import RedisSink
 from engine.redis.stream import StreamSource
 from engine.redis.values import value_of
 
-STREAM = Capabilities(groups=True, persistent=True, replies=True)
-"""What a stream can do."""
-LIST = Capabilities(persistent=True, replies=True)
+STREAM = Capabilities(groups=True, persistent=True, replies=True, braces=True)
+"""What a stream can do. Braces in its name are a hash tag, which says where in a cluster it lies."""
+LIST = Capabilities(persistent=True, replies=True, braces=True)
 """What a list can do."""
-CHANNEL = Capabilities(groups=True, redelivery=False, replies=True)
+CHANNEL = Capabilities(groups=True, redelivery=False, replies=True, braces=True)
 """What pub/sub can do: at most once, and to those who listen at that moment."""
 INBOXES = Capabilities(redelivery=False)
 """What an inbox can do: nobody but the one who asked reads it, once."""
@@ -134,7 +134,7 @@ class RedisChannel(_Endpoint):
     @property
     def capabilities(self) -> Capabilities:
         """What it can do."""
-        return replace(CHANNEL, ids=False) if self.plain else CHANNEL
+        return replace(CHANNEL, ids=not self.plain, pattern=is_pattern(self.name))
 
     @property
     def sink_kind(self) -> Hashable:
