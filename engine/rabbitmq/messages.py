@@ -20,6 +20,8 @@ PRIORITY = "amqp-priority"
 """The header that stands for a message's priority."""
 EXPIRATION = "amqp-expiration"
 """The header that says after how many seconds in a queue a message is dropped; who reads it does not see it."""
+CARRIED: Mapping[str, str] = {"CC": "headrace-cc", "BCC": "headrace-bcc"}
+"""Headers by which RabbitMQ routes copies, or closes the channel where they are text, and what carries them for us."""
 CONTENT_TYPE, CONTENT_ENCODING = "content-type", "content-encoding"
 """The headers that stand for these properties; the content types of `_TYPES` and JSON's are not worth one."""
 
@@ -27,6 +29,7 @@ _JSON = "application/json"
 _TYPES: Mapping[type, str | None] = {type(None): None, bytes: "application/octet-stream", str: "text/plain"}
 """The content type of what is sent as it is, by the type of its body; where there is none, `raw` is passed on."""
 _PLAIN = frozenset({_JSON, *_TYPES.values()})
+_GOING, _BACK = tuple(CARRIED.items()), tuple((carried, name) for name, carried in CARRIED.items())
 _COUNT = "x-delivery-count"
 """Set by quorum queues: how often the message was delivered before. Theirs alone: it is never passed on."""
 _LONGEST = 2**32 / 1000
@@ -126,6 +129,7 @@ class Delivery:
                 attempt = 1 + self.attempts + max(count, 1)
             headers = {name: frames.text(value) for name, value in table.items()}
             key = headers.pop(KEY, None)
+            _rename(headers, _BACK)
         if properties.content_type not in _PLAIN:
             headers[CONTENT_TYPE] = properties.content_type or ""
         if properties.content_encoding:
@@ -159,6 +163,7 @@ def header_of(message: Message, channel: int, size: int, id: str, now: int, mann
         expiration = _number(headers, EXPIRATION, float, None, _LONGEST)
         milliseconds = milliseconds if expiration is None else round(expiration * 1000)
         headers.pop(_COUNT, None)
+        _rename(headers, _GOING)
         if key is not None:
             headers[KEY] = wire.text(key, "the key")
         table = frames.table(wire.headers(headers))
@@ -187,6 +192,12 @@ def header_of(message: Message, channel: int, size: int, id: str, now: int, mann
 def plain_type(body: object) -> str | None:
     """The content type of a message without headers."""
     return _TYPES.get(type(body), _JSON)
+
+
+def _rename(headers: dict[str, Any], names: tuple[tuple[str, str], ...]) -> None:
+    for name, other in names:
+        if name in headers:
+            headers[other] = headers.pop(name)
 
 
 def _text(headers: dict[str, Any], name: str) -> str | None:
