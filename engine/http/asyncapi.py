@@ -27,13 +27,13 @@ class _Made:
 
     def __init__(self, graphs: Sequence[Graph]) -> None:
         self._graphs = graphs
-        self._forms: dict[DocumentFormat, str] = {}
+        self._forms: dict[DocumentFormat, bytes] = {}
         self._lock = Lock()
 
-    def form(self, format: DocumentFormat) -> str:
+    def form(self, format: DocumentFormat) -> bytes:
         with self._lock:
             if format not in self._forms:
-                self._forms[format] = render(asyncapi(self._graphs), format)
+                self._forms[format] = render(asyncapi(self._graphs), format).encode()
             return self._forms[format]
 
 

@@ -3,7 +3,7 @@
 import asyncio
 import errno
 import socket
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -11,13 +11,13 @@ from logging import getLogger
 from typing import Any, cast
 
 from anyio import CancelScope, move_on_after
-from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.asyncio.tcp_server import TCPServer
 from hypercorn.asyncio.worker_context import WorkerContext
 from hypercorn.config import Config
 from starlette.types import ASGIApp
 
 from actors import HeadraceError
+from engine.http.patience import Answering, Idle, Patient
 from engine.settings import SettingsError
 
 logger = getLogger("headrace.http")
@@ -25,11 +25,9 @@ CONNECTIONS = 256
 """The most connections at once; who comes then is let go at once."""
 BACKLOG = 100
 STALL = 10.0
-"""Seconds within which a client has to take what fills its buffer."""
+"""Seconds within which a client has to take what fills its buffer, or its window."""
 BUFFER = 64 * 1024
 """Bytes that may wait for a client here; and about as many in the system's own buffer."""
-KEEP_ALIVE = 15.0
-"""Seconds that a connection may wait for a question, or for the rest of one's head."""
 GRACE = 2.0
 """Seconds that answers under way may take at the end."""
 
@@ -150,7 +148,7 @@ class Connections:
     """The open connections, each with hypercorn's server behind it."""
 
     def __init__(self, app: ASGIApp, most: int = CONNECTIONS, stall: float = STALL, grace: float = GRACE) -> None:
-        self.app = ASGIWrapper(cast(Any, app))
+        self.app = app
         self.most = most
         self.stall = stall
         self.grace = grace
@@ -176,8 +174,9 @@ class Connections:
             self._open[scope] = writer, idle
             self._none_open.clear()
             patient: Any = Patient(writer, self.stall, scope.cancel)
-            server = TCPServer(self.app, loop, self.config, self.context, {}, reader, patient)
-            server.idle_task = cast(Any, idle)
+            answering = Answering(self.app, idle, patient)
+            server = TCPServer(cast(Any, answering), loop, self.config, self.context, {}, reader, patient)
+            server.idle_task, answering.server = cast(Any, idle), server
             try:
                 await server
             except Exception as error:
@@ -205,59 +204,6 @@ class Connections:
     async def _all_gone(self) -> None:
         while self._open:
             await self._none_open.wait()
-
-
-class Idle:
-    """Closes a connection on which nothing has been asked for `KEEP_ALIVE` seconds.
-
-    In the place of hypercorn's own, a task that is made and cancelled for each request: that takes six turns of the
-    event loop, and while the engine is busy a turn takes its time. It also outlives a client that has gone.
-    """
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, writer: asyncio.StreamWriter) -> None:
-        self._loop = loop
-        self._close = writer.close
-        self.since: asyncio.TimerHandle | None = None
-
-    async def restart(self, group: object, action: object) -> None:
-        """It is idle from now on."""
-        await self.stop()
-        self.since = self._loop.call_later(KEEP_ALIVE, self._close)
-
-    async def stop(self) -> None:
-        """It is not idle."""
-        if self.since is not None:
-            self.since.cancel()
-            self.since = None
-
-
-class Patient:
-    """A writer that waits for its client, but not for ever: who takes nothing for `stall` seconds is cut off."""
-
-    def __init__(self, writer: asyncio.StreamWriter, stall: float, cut_off: Callable[[], object]) -> None:
-        self._writer = writer
-        self.stall = stall
-        self.cut_off = cut_off
-        self.write = writer.write
-        self.write_eof = writer.write_eof
-        self.close = writer.close
-        self.get_extra_info = writer.get_extra_info
-
-    async def drain(self) -> None:
-        """Wait until the client has taken most of what waits for it."""
-        await self._within(self._writer.drain)
-
-    async def wait_closed(self) -> None:
-        """Wait until the client has taken all that waits for it."""
-        await self._within(self._writer.wait_closed)
-
-    async def _within(self, wait: Callable[[], Awaitable[None]]) -> None:
-        with move_on_after(self.stall) as patience:
-            await wait()
-        if patience.cancelled_caught:
-            self._writer.transport.abort()
-            self.cut_off()  # whatever answers is not asked whether it would like to go on
-            raise ConnectionAbortedError(f"a client took nothing for {self.stall:g} s")
 
 
 def _config() -> Config:
