@@ -164,7 +164,18 @@ def _receive(function: Any, where: Where) -> tuple[Callable[..., Any], bool]:
             f"actor {function.__name__} cannot be made without arguments: {error}",
             "take what it needs from self.context in on_start",
         ) from None
+    _check_hooks(function, where)
     return function.receive, not inspect.isfunction(found)
+
+
+def _check_hooks(actor: type[Actor], where: Where) -> None:
+    for name in ("on_start", "on_stop"):
+        hook = getattr(actor, name)
+        if form_of(hook) is not Form.COROUTINE:
+            raise where.error(
+                f"{name} of actor {actor.__name__} is of the form `{form_of(hook).value}`, and it is awaited",
+                f"write `async def {name}(self)`",
+            )
 
 
 def _body_and_rest(

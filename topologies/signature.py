@@ -3,6 +3,7 @@
 import functools
 import inspect
 from collections.abc import Callable, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, get_type_hints
@@ -72,6 +73,17 @@ def _called(function: Any) -> Any:
     if inspect.isroutine(function) or inspect.isclass(function):
         return function
     return type(function).__call__
+
+
+def generator_of(function: Any) -> Any:
+    """The generator function that `@contextmanager` or `@asynccontextmanager` was put on; any other as it is."""
+    made = getattr(function, "__code__", None) in _MANAGERS
+    return function.__wrapped__ if made else function
+
+
+_ANY: Any = str
+_MANAGERS = frozenset({contextmanager(_ANY).__code__, asynccontextmanager(_ANY).__code__})
+"""What all functions run that these decorators return."""
 
 
 def name_of(function: Any) -> str:

@@ -18,7 +18,7 @@ from topologies.inject import (
     provided,
 )
 from topologies.place import Where
-from topologies.signature import MISSING, Form, Parameter, form_of, name_of, signature_of
+from topologies.signature import MISSING, Form, Parameter, form_of, generator_of, name_of, signature_of
 
 FILLABLE = "fill it by type (Message, Logger, Annotated[T, Depends(f)], Header, Context) or give it a default"
 
@@ -96,15 +96,15 @@ class Wants:
         return self._new_slot(depends)
 
     def _new_slot(self, depends: Depends) -> int:
-        function = depends.function
-        self._inside.append(function)
+        self._inside.append(depends.function)
+        function = generator_of(depends.function)
         signature = signature_of(function, self.where, self.names)
         wants = self.of(signature.parameters, f"dependency {name_of(function)}")
         self._inside.pop()
         slot = len(self.steps) + 1
         self.steps.append(Step(slot, function, form_of(function), wants))
         if depends.use_cache:
-            self._cached.append((function, slot))
+            self._cached.append((depends.function, slot))
         return slot
 
 

@@ -1,5 +1,6 @@
 """Handlers that cannot work: refused in two lines that name file, line, stage and remedy."""
 
+from collections.abc import AsyncIterator
 from typing import Annotated, Any
 
 import pytest
@@ -143,6 +144,25 @@ def an_actor_that_needs_arguments(topology: Topology) -> None:
     class Needy(Actor):
         def __init__(self, size: int) -> None:
             self.size = size
+
+        async def receive(self, order: Order) -> None: ...
+
+
+@refused("Hasty: on_start of actor Hasty is of the form `def`, and it is awaited", "write `async def on_start(self)`")
+def an_actor_whose_on_start_is_not_async(topology: Topology) -> None:
+    @topology.subscriber(kafka.topic("in"))  # refused
+    class Hasty(Actor):
+        def on_start(self) -> None: ...  # type: ignore[override]
+
+        async def receive(self, order: Order) -> None: ...
+
+
+@refused("on_stop of actor Late is of the form `async generator`, and it is awaited", "write `async def on_stop(self)`")
+def an_actor_whose_on_stop_yields(topology: Topology) -> None:
+    @topology.subscriber(kafka.topic("in"))  # refused
+    class Late(Actor):
+        async def on_stop(self) -> AsyncIterator[None]:  # type: ignore[override]
+            yield
 
         async def receive(self, order: Order) -> None: ...
 

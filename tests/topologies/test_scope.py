@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from logging import Logger
 from typing import Annotated, Any
 
@@ -58,6 +59,34 @@ async def test_dependencies_of_every_form_are_provided() -> None:
         return order, a, b, c, d, e.body, f
 
     assert await handled(handle, Message(1)) == (1, 1, (2, False), 3, (4, False), 1, 6)
+
+
+async def test_a_context_manager_is_the_generator_that_it_was_made_of() -> None:
+    log: list[str] = []
+
+    async def opened(name: str) -> AsyncIterator[str]:
+        log.append(f"open {name}")
+        yield name
+        log.append(f"close {name}")
+
+    @asynccontextmanager
+    async def session(message: Message) -> AsyncIterator[str]:
+        async for name in opened(f"session of {message.body}"):
+            yield name
+
+    @contextmanager
+    def file(name: Annotated[str, Depends(session)]) -> Iterator[str]:
+        log.append("open file")
+        yield f"file in {name}"
+        log.append("close file")
+
+    async def handle(order: int, held: Annotated[str, Depends(file)], also: Annotated[str, Depends(session)]) -> str:
+        log.append(also)
+        return held
+
+    assert await handled(handle, Message(1)) == "file in session of 1"
+    name = "session of 1"
+    assert log == [f"open {name}", "open file", name, "close file", f"close {name}"]
 
 
 async def test_every_form_of_handler_may_have_dependencies() -> None:
