@@ -7,7 +7,8 @@ close the client for good where a server says no. A link makes a new client inst
 import asyncio
 import json
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from logging import getLogger
 from typing import Any
 
@@ -15,6 +16,7 @@ from nats import errors
 from nats.aio.client import Client
 
 from actors import BrokerRefused, BrokerUnavailable
+from engine.nats.denials import Denials
 from engine.nats.direct import DirectClient
 from engine.nats.errors import Unsafe, refused, trouble
 from engine.nats.options import Target
@@ -32,7 +34,8 @@ _logger = getLogger("headrace")
 class Link:
     """A connection that is made when it is needed. `start` sets up each new one; `lost` is told when it has gone.
 
-    `take` is offered what comes before anybody else is; what it takes reaches no callback.
+    `denied` is told what the server says of a right that it denies, once `start` is through. `take` is offered what
+    comes before anybody else is; what it takes reaches no callback.
     """
 
     def __init__(
@@ -41,18 +44,17 @@ class Link:
         endpoint: str,
         start: Callable[[DirectClient], Awaitable[None]],
         lost: Callable[[], None] = lambda: None,
-        noticed: Callable[[Exception], None] = lambda error: None,
+        denied: Callable[[str], None] = lambda said: None,
         take: Take | None = None,
     ) -> None:
         self.target = target
         self.where = f"NATS at {target.where}" + (f", {endpoint}" if endpoint else "")
-        self.denied = ""
-        """What the server said when it last denied a right."""
         self.stuck = False
         """Whether the server takes nothing more: each further publish would wait as long again."""
         self._start = start
         self._lost = lost
-        self._noticed = noticed
+        self._denied = denied
+        self._listening: list[Denials] = []
         self._take = take
         self._client: DirectClient | None = None
         self._lock: asyncio.Lock | None = None
@@ -96,7 +98,6 @@ class Link:
 
         client = DirectClient(self._context, ended, self._take)
         self._last = None
-        self.denied = ""
         self.stuck = False
         try:
             settings = self._settings(client) | {"closed_cb": ended}
@@ -167,11 +168,24 @@ class Link:
 
     def _note(self, client: Client, error: Exception) -> None:
         self._last = error
-        if isinstance(error, errors.Error) and "permissions violation" in str(error).lower():
-            self.denied = " ".join(str(error).split()).removeprefix("nats: ")
         if client is self._client:
             self.stuck = self.stuck or isinstance(error, errors.FlushTimeoutError)
-            self._noticed(error)
+        if isinstance(error, errors.Error) and "permissions violation" in str(error).lower():
+            said = str(error).removeprefix("nats: ")
+            for each in self._listening:
+                each.note(said)
+            if client is self._client:
+                self._denied(said)
+
+    @contextmanager
+    def denials(self) -> Iterator[Denials]:
+        """What the server denies while the block lasts. It says so before it answers anything that is asked later."""
+        found = Denials()
+        self._listening.append(found)
+        try:
+            yield found
+        finally:
+            self._listening.remove(found)
 
     def unavailable(self, why: str = "") -> BrokerUnavailable:
         """The error for a connection that has broken."""
@@ -182,16 +196,23 @@ class Link:
         """A request to JetStream's API: its answer, which may be an `error`."""
         payload = b"" if request is None else json.dumps(request).encode()
         try:
-            reply = await client.request(f"{self.target.api}.{subject}", payload, timeout=self.target.options.timeout)
-            found: dict[str, Any] = json.loads(reply.data)
+            found: dict[str, Any] = json.loads(await self.request(client, f"{self.target.api}.{subject}", payload))
         except errors.NoRespondersError:
             said = "no responders: nobody answers for JetStream here"
             raise refused(self.where, said, "start the server with -js, or write jetstream {} in its file") from None
         except Exception as error:
-            if self.denied:
-                raise refused(self.where, self.denied) from None
             raise trouble(error, self.where) from None
         return found
+
+    async def request(self, client: Client, subject: str, payload: bytes) -> bytes:
+        """What is answered. Raises `BrokerRefused` where the right to ask, or to hear, is denied; else as nats-py."""
+        with self.denials() as denied:
+            try:
+                return (await client.request(subject, payload, timeout=self.target.options.timeout)).data
+            except Exception:
+                if said := denied.of(subject) or denied.other:
+                    raise refused(self.where, said) from None
+                raise
 
     async def ping(self, heard: Callable[[], bool] = lambda: False) -> None:
         """Return when the server has answered, connected anew where need be; one that does not is given up.

@@ -9,6 +9,7 @@ from nats import errors
 
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers.telling import Telling
+from engine.nats.denials import Denials
 
 
 class Part:
@@ -31,7 +32,7 @@ class Again(BrokerUnavailable):
 class Run(Telling):
     """What of a run is not confirmed yet, and what the server said against some of it, or against all."""
 
-    __slots__ = ("against", "left", "line", "missing", "news", "numbers", "parts", "refused")
+    __slots__ = ("against", "denied", "left", "line", "missing", "news", "numbers", "parts", "refused")
 
     def __init__(self, parts: Sequence[Part]) -> None:
         super().__init__()
@@ -39,8 +40,10 @@ class Run(Telling):
         self.left = {part.index: part for part in parts}
         self.refused: dict[int, Exception] = {}
         self.against: BrokerError | None = None
+        self.denied: Denials | None = None
+        """Rights that were denied while it was on its way: it may have needed them."""
         self.missing = 0
-        """How often no stream took a message of it."""
+        """1 when no stream took a message of it, and 2 when one was looked for since, and found."""
         self.line: object = None
         """The connection that it was last written on."""
         self.numbers: list[int] = []
@@ -50,7 +53,7 @@ class Run(Telling):
     @property
     def troubled(self) -> bool:
         """Whether something is known to be against what is left of it."""
-        return self.against is not None or self.missing > 0
+        return self.against is not None or self.missing > 0 or self.denied is not None
 
     def confirm(self, index: int) -> None:
         """That one is stored."""

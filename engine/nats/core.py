@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from logging import getLogger
 from random import random
 
@@ -14,6 +14,7 @@ from nats.aio.subscription import Subscription
 from actors import BrokerError, BrokerUnavailable, Message, PublishError
 from engine.nats.client import Link, flushed
 from engine.nats.confirms import checked, too_long, too_much
+from engine.nats.denials import Denials
 from engine.nats.errors import refused, trouble
 from engine.nats.headers import Delivery, decode, encode
 from engine.nats.options import Target
@@ -38,7 +39,7 @@ class SubjectSource:
         self._own = own
         self._most = target.options.buffer
         self._target = target
-        self._link = Link(target, name, self._start, self._lost, self._noticed)
+        self._link = Link(target, name, self._start, self._lost, self._denied)
         self._subscription: Subscription | None = None
         self._buffer: deque[Message] = deque()
         self._news = asyncio.Event()
@@ -55,14 +56,15 @@ class SubjectSource:
 
     async def _start(self, client: Client) -> None:
         subject = f"{self._name}.>" if self._own else self._name
-        self._subscription = await client.subscribe(
-            subject, queue=self._queue, cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
-        )
-        if self._own:
-            await client.subscribe(self._name, cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0)
-        await flushed(client, self._target.options.timeout)
-        if self._link.denied:
-            raise refused(self._link.where, self._link.denied)
+        with self._link.denials() as denied:
+            self._subscription = await client.subscribe(
+                subject, queue=self._queue, cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0
+            )
+            if self._own:
+                await client.subscribe(self._name, cb=self._arrived, pending_msgs_limit=0, pending_bytes_limit=0)
+            await flushed(client, self._target.options.timeout)
+        if denied.other:
+            raise refused(self._link.where, denied.other)
 
     async def _arrived(self, record: Msg) -> None:
         if len(self._buffer) >= self._most:
@@ -77,10 +79,9 @@ class SubjectSource:
         self._buffer.append(message)
         self._news.set()
 
-    def _noticed(self, error: Exception) -> None:
-        if self._link.denied:
-            self._trouble = refused(self._link.where, self._link.denied)
-            self._news.set()
+    def _denied(self, said: str) -> None:
+        self._trouble = refused(self._link.where, said)
+        self._news.set()
 
     def _lost(self) -> None:
         if self._open and (self._again is None or self._again.done()):
@@ -184,33 +185,51 @@ class SubjectSink:
         self._open = True
 
     async def publish(self, run: Sequence[Message]) -> None:
-        """Publish a run in order, and return when the server has answered what came behind it."""
+        """Publish a run in order, and return when the server has answered what came behind it.
+
+        What it denies of the sink's own subject is a `BrokerRefused`, of any other one a `PublishError`.
+        """
         if not self._open:
             raise BrokerUnavailable(f"this sink of {self._destination} is closed: open it before publishing")
         client = await self._link.connected()
-        failures: dict[int, Exception] = {}
-        self._link.denied = ""
-        try:
-            for index, message in enumerate(run):
-                try:
-                    reply, headers = self._reply(message), encode(message, None)
-                    if (wrong := too_long(message.raw or b"", headers, client.max_payload)) is not None:
-                        raise wrong
-                    await client.publish(checked(message.destination), message.raw or b"", reply, headers or None)
-                except (errors.MaxPayloadError, errors.BadHeaderError, errors.BadSubjectError) as error:
-                    failures[index] = too_much(error, message.raw or b"", client.max_payload)
-                except (TypeError, ValueError) as error:
-                    failures[index] = error
-                if self._link.stuck:
-                    raise TimeoutError
-            await flushed(client, self._target.options.timeout)
-        except Exception as error:
-            await self._link.close()
-            raise trouble(error, self._link.where) from None
-        if self._link.denied:
-            raise refused(self._link.where, self._link.denied)
+        with self._link.denials() as denied:
+            try:
+                failures = await self._write(client, run)
+                await flushed(client, self._target.options.timeout)
+            except Exception as error:
+                await self._link.close()
+                raise trouble(error, self._link.where) from None
+        if denied:
+            failures |= self._refused({at: each for at, each in enumerate(run) if at not in failures}, denied)
         if failures:
             raise PublishError(failures)
+
+    async def _write(self, client: Client, run: Sequence[Message]) -> dict[int, Exception]:
+        """Publish each; what nats-py does not send."""
+        failures: dict[int, Exception] = {}
+        for index, message in enumerate(run):
+            try:
+                reply, headers = self._reply(message), encode(message, None)
+                if (wrong := too_long(message.raw or b"", headers, client.max_payload)) is not None:
+                    raise wrong
+                await client.publish(checked(message.destination), message.raw or b"", reply, headers or None)
+            except (errors.MaxPayloadError, errors.BadHeaderError, errors.BadSubjectError) as error:
+                failures[index] = too_much(error, message.raw or b"", client.max_payload)
+            except (TypeError, ValueError) as error:
+                failures[index] = error
+            if self._link.stuck:
+                raise TimeoutError
+        return failures
+
+    def _refused(self, written: Mapping[int, Message], denied: Denials) -> dict[int, Exception]:
+        """What the server has denied of those, and of no others that were published meanwhile."""
+        found: dict[int, Exception] = {}
+        for index, message in written.items():
+            if said := denied.of(message.destination, self._reply(message)) or denied.other:
+                found[index] = refused(self._link.where, said)
+                if message.destination == self._destination:
+                    raise found[index]
+        return found
 
     def _reply(self, message: Message) -> str:
         """Where the answer goes: to an address of its own for each question, as plain NATS clients answer no more."""

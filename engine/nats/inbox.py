@@ -7,7 +7,8 @@ from typing import Any
 from actors import BrokerRefused, BrokerUnavailable
 from engine.nats.commands import Publication
 from engine.nats.confirms import Run, found_text, too_long
-from engine.nats.declare import answer
+from engine.nats.declare import answer, covers
+from engine.nats.denials import Denials
 from engine.nats.errors import refused
 
 PIECE = 128 * 1024
@@ -27,9 +28,11 @@ def full(where: str, said: str) -> BrokerRefused:
 class Inbox:
     """Of one sink, and of one connection after the other: what comes to it is told to the run that waits for it."""
 
-    __slots__ = ("_number", "_prefix", "_read", "_twice", "_where", "waiting")
+    __slots__ = ("_number", "_pattern", "_prefix", "_read", "_twice", "_where", "waiting")
 
-    def __init__(self) -> None:
+    def __init__(self, pattern: str) -> None:
+        self._pattern = pattern
+        """What its stream is known to take, whenever that is found."""
         self._where = ""
         self._prefix = ""
         self._read = b""
@@ -53,6 +56,7 @@ class Inbox:
         What was written of it before is answered again now, and what is said about that has no meaning any more.
         """
         self.drop(run)
+        run.denied = None
         waiting, prefix, numbers = self.waiting, self._prefix, run.numbers
         size = 0
         some: list[Publication] = []
@@ -81,6 +85,23 @@ class Inbox:
         """Have all runs looked at."""
         for run in {run for run, _ in self.waiting.values()}:
             run.tell()
+
+    def denied(self, said: str) -> None:
+        """Have all runs looked at, for a right that the server denies: it says which, and not to whom."""
+        for run in {run for run, _ in self.waiting.values()}:
+            run.denied = run.denied or Denials()
+            run.denied.note(said)
+            run.tell()
+
+    def objections(self, run: Run, denied: Denials) -> dict[int, str]:
+        """What of a run the server has denied, with its words. A confirm of that is expected no more."""
+        found: dict[int, str] = {}
+        for number in run.numbers:
+            _, index = self.waiting.get(number, (None, -1))
+            if index in run.left and (said := denied.of(run.left[index].subject)):
+                found[index] = said
+                del self.waiting[number]
+        return found
 
     def ahead(self, run: Run) -> int:
         """How many confirms are expected of a run, and of what was written before the last of it."""
@@ -118,9 +139,8 @@ class Inbox:
         """Take down what the server has against a message."""
         where, subject = self._where, run.left[index].subject
         if not body:
-            if not run.missing:
+            if run.missing < 2 or covers(self._pattern, subject):  # its stream is gone, or has nobody who leads it
                 run.missing = 1
-            if run.missing == 1:
                 run.tell()
                 return
             said = f"{(headers or {}).get('Status', 'nothing')}: no stream takes {subject}"

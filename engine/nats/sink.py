@@ -8,10 +8,11 @@ from random import random
 from nats.aio.msg import Msg
 
 from actors import BrokerError, BrokerUnavailable, Message, PublishError, Sent
-from engine.nats.client import Link
+from engine.nats.client import Link, flushed
 from engine.nats.commands import Publication
 from engine.nats.confirms import Again, Run
 from engine.nats.declare import Place, stream_for
+from engine.nats.denials import Denials
 from engine.nats.direct import DirectClient
 from engine.nats.errors import refused, trouble
 from engine.nats.ids import Ids
@@ -41,9 +42,9 @@ class StreamSink:
     def __init__(self, target: Target, place: Place) -> None:
         self._target = target
         self._place = place
-        self._inbox = Inbox()
+        self._inbox = Inbox(place.pattern)
         where, inbox = f"{place.stream} {place.subject}", self._inbox
-        self._link = Link(target, where, self._start, inbox.wake, self._noticed, inbox.take)
+        self._link = Link(target, where, self._start, inbox.wake, inbox.denied, inbox.take)
         self._ids = Ids(target.options.idempotent)
         self._sent: list[StreamSent] = []
         """What is on its way, and `publish` has no hand in."""
@@ -63,11 +64,11 @@ class StreamSink:
         await stream_for(self._link, client, self._place, reading=False)
         self._inbox.wake()  # nothing more comes on the connection before
         every = self._inbox.begin(client.new_inbox(), self._link.where)
-        await client.subscribe(every, cb=self._confirmed, pending_msgs_limit=0, pending_bytes_limit=0)
-
-    def _noticed(self, error: Exception) -> None:
-        if self._link.denied:
-            self._inbox.wake()
+        with self._link.denials() as denied:
+            await client.subscribe(every, cb=self._confirmed, pending_msgs_limit=0, pending_bytes_limit=0)
+            await flushed(client, self._target.options.timeout)
+        if denied.other:
+            raise refused(self._link.where, denied.other)
 
     async def publish(self, run: Sequence[Message]) -> None:
         """Publish a run in order.
@@ -223,17 +224,30 @@ class StreamSink:
 
     async def _look(self, run: Run) -> None:
         """What it was woken for, where not all is confirmed."""
+        if run.left and run.denied is not None:
+            self._deny(run, run.denied)
         if not run.left:
             return
-        if self._link.denied:
-            raise refused(self._link.where, self._link.denied)
         if run.against is not None:
             raise run.against
         client = self._line_of(run)
-        if run.missing == 1:  # somebody has deleted the stream, or taken the subject from it
-            run.missing += 1
-            await stream_for(self._link, client, self._place, reading=False)
-            raise Again(f"{self._link.where}: the stream was not there")
+        if run.missing == 1:  # somebody has deleted the stream, or taken the subject from it; or it elects who leads it
+            try:
+                await stream_for(self._link, client, self._place, reading=False)
+            except BrokerUnavailable:
+                run.missing = 0  # nothing is known of it
+                raise
+            run.missing = 2
+            raise Again(f"{self._link.where}: the stream did not take it: deleted, or without a leader for now")
+
+    def _deny(self, run: Run, denied: Denials) -> None:
+        """Refuse what of a run was denied: one by one, where there are many subjects."""
+        run.denied = None
+        objections = self._inbox.objections(run, denied)
+        if denied.other or (objections and "{" not in self._place.subject):
+            raise refused(self._link.where, denied.other or next(iter(objections.values())))
+        for index, said in objections.items():
+            run.refuse(index, refused(self._link.where, said))
 
     async def _confirmed(self, record: Msg) -> None:
         """What the inbox did not take as it was read."""

@@ -16,8 +16,8 @@ MOST = 1024 * 1024
 class Post:
     """An inbox, and a server that answers to what is written in the order that the test wants."""
 
-    def __init__(self) -> None:
-        self.inbox = Inbox()
+    def __init__(self, takes: str = "elsewhere") -> None:
+        self.inbox = Inbox(takes)
         self.inbox.begin("_INBOX.a", "nats somewhere")
 
     def write(self, run: Run) -> list[str]:
@@ -79,6 +79,18 @@ def test_what_no_stream_takes_though_it_was_looked_for_is_refused() -> None:
     post.nobody(again[1])
     assert "no stream takes s" in str(run.refused[1])
     assert run.news.is_set()
+
+
+def test_what_its_stream_is_there_for_is_not_refused_however_often_it_has_no_leader() -> None:
+    post, run = Post(takes="s"), run_of(1)
+    for _ in range(3):
+        post.nobody(post.write(run)[0])
+        assert run.missing == 1
+        assert run.news.is_set()
+        run.missing += 1  # it was looked for, and found
+    assert not run.refused
+    post.confirm(post.write(run)[0])
+    assert not run.left
 
 
 def test_a_run_that_is_over_leaves_what_another_writes_meanwhile_expected() -> None:

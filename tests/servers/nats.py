@@ -1,10 +1,13 @@
-"""NATS with JetStream: open, with a login, with TLS, or with an operator who signs every user's token."""
+"""NATS with JetStream: open, with a login, with TLS, with an operator who signs users' tokens, or three of them."""
 
 import json
+import socket
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from tests.servers.ports import ask
+from tests.servers.fleet import Fleet
+from tests.servers.ports import LOOPBACK, ask, free_port
 from tests.servers.process import Server
 from tests.servers.programs import nats_server
 
@@ -99,3 +102,37 @@ class Nats(Server):
             return {"authorization": {"users": users}}
         users.append({"user": "anybody", "password": self.password})
         return {"authorization": {"users": users}, "no_auth_user": "anybody"}
+
+
+class NatsCluster(Fleet):
+    """Three servers that know each other. A stream may have three replicas there, one of which leads."""
+
+    def __init__(self, folder: Path, *arguments: Any) -> None:
+        ports = [free_port() for _ in range(3)]
+        routes = [f"nats://{LOOPBACK}:{port}" for port in ports]
+        nodes = []
+        for number, port in enumerate(ports):
+            cluster = {"name": "headrace", "host": LOOPBACK, "port": port, "routes": routes}
+            settings = {"server_name": f"headrace-{number}", "cluster": cluster}
+            nodes.append(Nats(folder / f"node-{number}", *arguments, settings=settings))
+        super().__init__(*nodes)
+
+    def named(self, server: str) -> Server:
+        """The node that calls itself that."""
+        return self.nodes[int(server.removeprefix("headrace-"))]
+
+    def ready(self) -> bool:
+        """Whether they agree who leads all of them."""
+        return all(b'"type"' in _asked(node.port, "$JS.API.INFO") for node in self.nodes)
+
+
+def _asked(port: int, subject: str) -> bytes:
+    """What is answered to an empty request; nothing where that is an error."""
+    with socket.create_connection((LOOPBACK, port), timeout=1) as connection, suppress(TimeoutError):
+        said = b'CONNECT {"verbose":false}\r\nSUB a 1\r\n' + f"PUB {subject} a 0\r\n\r\n".encode()
+        connection.sendall(said)
+        heard = b""
+        while not heard.endswith(b"}\r\n") or b"MSG a 1" not in heard:
+            heard += connection.recv(65536)
+        return b"" if b'"error"' in heard else heard
+    return b""
