@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from logging import NullHandler, getLogger
 from pathlib import Path
@@ -16,14 +15,14 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
-from actors import Endpoint, HeadraceError, TopologyError, redact
-from engine.assembly.bounds import sizes
+from actors import HeadraceError, TopologyError, redact
 from engine.cli.exits import Code, CommandError, code_of, complain
 from engine.cli.guarantees import show
 from engine.cli.load import load
+from engine.cli.notes import notes
 from engine.cli.options import AppDir, Json, Targets
 from engine.preflight import Preflight, preflight
-from topologies import Graph, Outline, Stage, outline, summary
+from topologies import Graph, Outline, outline, summary
 
 Connect = Annotated[
     bool,
@@ -79,46 +78,6 @@ def check(
         complain(str(error))
     broken = strict and found.flight is not None and not found.flight.kept
     return max((code_of(error) or Code.FAILED for error in errors), default=Code.FAILED if broken else Code.DONE)
-
-
-def notes(graph: Graph) -> list[str]:
-    """What its brokers do not promise, and where the order by key is lost on the way."""
-    said = []
-    for stage in graph.stages:
-        said += [
-            f"{stage.name}: {source.name} delivers at most once: what a crash interrupts is lost"
-            for source in stage.sources
-            if not source.capabilities.redelivery
-        ]
-        if stage.lane is None:
-            continue
-        if alone := sorted({source.name for source in _origins(graph, stage) if not _partitioned(source)}):
-            said.append(
-                f"{stage.name}: order by key holds within one engine; "
-                f"with several, {' and '.join(alone)} would have to be partitioned by it: a topic of Kafka, or a queue "
-                "of RabbitMQ with single_active_consumer=True"
-            )
-        said += [
-            f"{stage.name}: order by key begins here: {before.name} has several workers and no key=, "
-            "so that its results come in any order"
-            for before in (graph.stage(name) for name in dict.fromkeys(stage.upstream))
-            if before.lane is None and sizes(before.settings.max_workers)[1] > 1
-        ]
-    return said
-
-
-def _origins(graph: Graph, stage: Stage) -> Iterator[Endpoint]:
-    """The sources of a stage, and of all stages before it."""
-    names = [stage.name]
-    for name in names:
-        found = graph.stage(name)
-        yield from found.sources
-        names += [upstream for upstream in found.upstream if upstream not in names]
-
-
-def _partitioned(source: Endpoint) -> bool:
-    """Whether all messages of a key go to the same engine: it is partitioned, or there is but this one."""
-    return source.capabilities.partitioned or source.capabilities.embedded
 
 
 def _compile(targets: list[str], folder: Path) -> _Found:

@@ -10,9 +10,9 @@ import pytest
 from rich.console import Console
 
 from engine.brokers.findings import Edge, Finding, Verdict
-from engine.cli.check import notes
 from engine.cli.exits import Code
 from engine.cli.guarantees import show
+from engine.cli.notes import notes
 from engine.memory import Memory
 from engine.rabbitmq import RabbitMQ
 from tests.engine.cli.conftest import ORDERS, Command, Write, assert_refused

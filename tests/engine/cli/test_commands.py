@@ -9,8 +9,8 @@ import pytest
 
 import headrace as front
 from actors import BrokerUnavailable, Capabilities, DrainTimeout, IntensityExceeded, TopologyError
-from engine.cli.check import notes
 from engine.cli.exits import Code, CommandError, report
+from engine.cli.notes import notes
 from engine.settings import SettingsError
 from tests.engine.cli.conftest import ORDERS, Command, Write, assert_refused
 from tests.topologies.drawn import Place, Server
