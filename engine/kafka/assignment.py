@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.abc import ConsumerRebalanceListener
 
 from actors import BrokerError, Message
+from engine.kafka.beginning import Beginning
 from engine.kafka.commits import Commits
 from engine.kafka.errors import mapped
 from engine.kafka.options import KafkaOptions
@@ -21,15 +22,12 @@ logger = getLogger("headrace.kafka")
 
 
 class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
-    """What one consumer holds. A rebalance voids all of it, and what comes of the same partitions then is new.
+    """What one consumer holds. A rebalance voids all of it, and what comes of the same partitions then is new."""
 
-    `start` is where a group begins to read that has committed nothing yet.
-    """
-
-    def __init__(self, consumer: AIOKafkaConsumer, options: KafkaOptions, start: str, what: str) -> None:
+    def __init__(self, consumer: AIOKafkaConsumer, options: KafkaOptions, beginning: Beginning, what: str) -> None:
         self.consumer = consumer
         self.options = options
-        self.start = start
+        self.beginning = beginning
         self.what = what
         self.shares: dict[TopicPartition, Share] = {}
         self.fresh: set[TopicPartition] = set()
@@ -79,6 +77,7 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
         """Find out where to go on in the new partitions, and go there."""
         fresh = self.fresh
         places = sorted(fresh)
+        self.beginning.found(fresh | self._subscribed())
         with mapped(self.options, self.what):
             async with asyncio.timeout(self.options.request_timeout):
                 # The consumer's own `committed` leaves the metadata out.
@@ -93,15 +92,24 @@ class Assignment(ConsumerRebalanceListener):  # type: ignore[misc]
                 share = committed_share(place, offset, metadata, oldest[place], ends[place])
             else:
                 # Where it started is committed too: `latest` would be somewhere else after a crash.
-                first = ends[place] if self.start == "latest" else oldest[place]
-                share = Share(place, first, committed=self.start == "earliest")
+                first = ends[place] if self.beginning.skips(place) else oldest[place]
+                share = Share(place, first, committed=not self.beginning.latest)
             share.known = ends[place] > share.seen_to
             share.ended_at = ends[place]
             self.consumer.seek(place, share.offsets.end)
             self.shares[place] = share
         self.fresh = set()
-        if self.start == "latest":
+        if self.beginning.latest:
             self.commits.hurry()
+
+    def _subscribed(self) -> set[TopicPartition]:
+        """All partitions of all topics that it reads, whoever has them, as far as it has heard."""
+        consumer = self.consumer
+        return {
+            TopicPartition(topic, number)
+            for topic in consumer.subscription()
+            for number in consumer.partitions_for_topic(topic) or ()
+        }
 
     def drop(self) -> None:
         """Void all shares: what is settled from now on is forgotten."""

@@ -13,6 +13,7 @@ from actors import BrokerError, BrokerUnavailable, Message
 from engine.kafka import client as kafka_client
 from engine.kafka import topics as kafka_topics
 from engine.kafka.assignment import Assignment
+from engine.kafka.beginning import Beginning
 from engine.kafka.errors import explained, mapped
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
@@ -46,6 +47,7 @@ class KafkaSource:
         self._options = options
         self._group = group
         self._what = f"{place}, group {group}"
+        self._beginning = Beginning(place.start)
         self._assignment: Assignment | None = None
         self._committer: asyncio.Task[None] | None = None
         self._polling: CancelScope | None = None
@@ -72,7 +74,7 @@ class KafkaSource:
                 pass  # says why, if there is no connection
         more = {} if place.pattern is None else {"metadata_max_age_ms": _REFRESH}
         consumer = kafka_client.consumer(options, self._group, place.instance(options.group_instance_id), **more)
-        assignment = Assignment(consumer, options, place.start, self._what)
+        assignment = Assignment(consumer, options, self._beginning, self._what)
         try:
             consumer.subscribe([] if place.matching else [place.name], place.matching, assignment)
             with mapped(options, self._what):

@@ -1,12 +1,13 @@
 """Kafka's groups: where they begin, what is committed and when, and what happens when partitions change hands."""
 
 import asyncio
+from collections.abc import Iterable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from aiokafka import AIOKafkaConsumer, OffsetAndMetadata, TopicPartition
-from aiokafka.admin import RecordsToDelete
+from aiokafka.admin import NewPartitions, RecordsToDelete
 from aiokafka.errors import KafkaError, OffsetMetadataTooLargeError
 
 from actors import Message, Source
@@ -17,7 +18,17 @@ from engine.kafka.offsets import Offsets
 from engine.kafka.share import Share
 from engine.kafka.source import KafkaSource
 from tests.brokers.contract import fetched, message, numbers, opened, ready
-from tests.brokers.kafkas import administration, committed, eventually, fresh, make, near, position, raw_producer
+from tests.brokers.kafkas import (
+    PATIENCE,
+    administration,
+    committed,
+    eventually,
+    fresh,
+    make,
+    near,
+    position,
+    raw_producer,
+)
 from tests.servers.kafka import Kafka as KafkaServer
 
 pytestmark = pytest.mark.anyio
@@ -35,6 +46,24 @@ async def nothing(source: Source) -> None:
     with pytest.raises(TimeoutError):
         async with asyncio.timeout(0.8):
             raise AssertionError(f"{numbers(await source.fetch(10))} came")
+
+
+async def grown(server: KafkaServer, name: str, bodies: Iterable[int]) -> None:
+    """Give a topic a second partition, and publish to that."""
+    async with administration(server) as client:
+        await client.create_partitions({name: NewPartitions(2)})
+    async with asyncio.timeout(PATIENCE), raw_producer(server) as producer:
+        while 1 not in await producer.partitions_for(name):
+            await producer.client.force_metadata_update()
+        for body in bodies:
+            await producer.send_and_wait(name, str(body).encode(), partition=1)
+
+
+async def noticed(source: Source) -> None:
+    """Have a source look which topics and partitions there are, which it does every so often."""
+    assert isinstance(source, KafkaSource)
+    assert source._assignment is not None
+    await source._assignment.consumer._client.force_metadata_update()
 
 
 # -- where a group begins ------------------------------------------------------------------------------------------
@@ -58,6 +87,65 @@ async def test_latest_does_not_jump_ahead_after_a_crash_before_anything_was_done
     await published(topic, [3])
     async with opened(source):
         assert numbers(await fetched(source, 1)) == [3]
+
+
+async def test_latest_reads_all_of_a_partition_that_is_added_while_it_runs(kafka_server: KafkaServer) -> None:
+    topic = near(kafka_server).topic(fresh(), start="latest")
+    await published(topic, [1, 2])
+    source = topic.source("readers")
+    async with opened(source):
+        await published(topic, [3])
+        await source.settle(await fetched(source, 1), [])
+        await grown(kafka_server, topic.name, range(4, 9))
+        await noticed(source)
+        assert numbers(await fetched(source, 5)) == [4, 5, 6, 7, 8]
+        await nothing(source)
+    async with opened(source):
+        assert numbers(await fetched(source, 5)) == [4, 5, 6, 7, 8]  # where it began is committed
+
+
+async def test_latest_reads_all_of_a_partition_that_is_added_while_its_consumer_is_made_anew(
+    kafka_server: KafkaServer,
+) -> None:
+    topic = near(kafka_server).topic(fresh(), start="latest")
+    source = topic.source("readers")
+    async with opened(source):
+        assert isinstance(source, KafkaSource)
+        assert source._assignment is not None
+        await source._abandon(source._assignment)
+        await grown(kafka_server, topic.name, range(5))
+        assert numbers(await fetched(source, 5)) == [0, 1, 2, 3, 4]
+
+
+async def test_latest_reads_all_of_a_topic_that_comes_to_match_later(kafka_server: KafkaServer) -> None:
+    stem = fresh()
+    kafka = near(kafka_server, client={"metadata_max_age_ms": 300_000})
+    everything = kafka.topic(pattern=f"{stem}\\..*", start="latest")
+    await published(kafka.topic(f"{stem}.a"), [1])
+    source = everything.source("readers")
+    async with opened(source):
+        await published(kafka.topic(f"{stem}.later"), [2, 3])
+        await noticed(source)
+        assert numbers(await fetched(source, 2)) == [2, 3]
+        await nothing(source)
+
+
+async def test_latest_skips_what_was_there_though_somebody_has_committed_for_another_partition(
+    kafka_server: KafkaServer,
+) -> None:
+    topic = near(kafka_server).topic(fresh(), start="latest", partitions=2)
+    await published(topic, range(10), key="a")
+    await published(topic, range(10, 20), key="d")  # which is another partition
+    group, place = fresh(), TopicPartition(topic.name, 0)
+    member = AIOKafkaConsumer(bootstrap_servers=kafka_server.bootstrap, group_id=group, enable_auto_commit=False)
+    await member.start()
+    member.assign([place])
+    await member.commit({place: 8})
+    await member.stop()
+    source = topic.source(group)
+    async with opened(source):
+        assert numbers(await fetched(source, 2)) == [8, 9]
+        await nothing(source)
 
 
 async def test_a_position_that_the_log_has_lost_goes_on_at_the_oldest_message_and_says_so(
