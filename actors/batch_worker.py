@@ -25,8 +25,7 @@ class BatchWorker(Worker):
 
     async def _handle(self, invoke: Invoke, run: list[Message]) -> None:
         joint = _joint(run)
-        self._waited = False
-        began = self.busy_since = perf_counter()
+        began = self._begin(1)
         failures: dict[int, BaseException] = {}
         crash: BaseException | None = None
         try:
@@ -42,7 +41,7 @@ class BatchWorker(Worker):
             joint.receipt.acknowledge()
             if not self._failure(error):
                 self.mailbox.put_back(run)
-                self.busy_since = None
+                self._set_down()
                 raise
             failures = dict.fromkeys(range(len(run)), error)
         self._settle(run, failures)

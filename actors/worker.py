@@ -82,6 +82,14 @@ class Worker:
         self._closed = False
         self._unhandled = 0
         """How many of the run in hand went back without having been tried."""
+        self._size = 0
+        """How many calls of the handler the run in hand takes."""
+        self._told = 0
+        """How many of them an observer was told of already."""
+        self._since = 0.0
+        """When the first was begun that it was not told of."""
+        self._waits: list[None] = []
+        """Not empty while there is an observer and the message in hand is one that was waited with."""
 
     async def run(self, started: Callable[[], object] = lambda: None) -> None:
         """Handle what comes until the mailbox is drained or `leave` is called."""
@@ -143,12 +151,13 @@ class Worker:
     async def _handle(self, invoke: Invoke, run: list[Message]) -> None:
         hands, handled, pass_on = self._hands, self._handled, self.pass_on
         hands.extend(run)
-        self._waited, self._unhandled = False, 0
-        began = self.busy_since = perf_counter()
+        began, waits = self._begin(len(run)), self._waits
         while hands:
             for _ in range(STRIDE):
                 if not hands:
                     break
+                if waits:
+                    self._tell(1)
                 message = hands.popleft()
                 try:
                     pass_on(message, await invoke(message))
@@ -164,20 +173,32 @@ class Worker:
                         continue
                     hands.appendleft(message)
                     self._put_back()
-                    self.busy_since = None
+                    self._set_down()
                     raise
             if perf_counter() - began > SLICE:
                 self._put_back()
         self._pace(perf_counter() - began, len(run) - self._unhandled)
+
+    def _begin(self, calls: int) -> float:
+        """Take up a run for which the handler is to be called so often; returns when that was."""
+        self._waited, self._unhandled = False, 0
+        self._size, self._told = calls, 0
+        self._waits.clear()
+        self.busy_since = self._since = perf_counter()
+        return self._since
 
     def _on_wait(self) -> None:
         """While the handler waits, whatever can go on shall: what is made, and what is not begun."""
         if self.busy_since is None:
             return
         self._waited = True
+        if self.counts.observer is not None and not self._waits:
+            self._tell(self._size - self._unhandled - len(self._hands) - 1 - self._told)
+            self._waits.append(None)
         self.outbox.flush_nowait()
         if self._handled and not len(self.outbox):
             self._done()
+            self._set_down()
             self.busy_since = perf_counter()  # about when this message was begun
         if self._hands and not self.alone:
             self._put_back()
@@ -190,15 +211,28 @@ class Worker:
         return not self._closed if isinstance(error, GeneratorExit) else not_ours(error)
 
     def _pace(self, seconds: float, handled: int) -> None:
-        self.busy_since = None
-        self.counts.busy_seconds += seconds
-        if self.counts.observer is not None and handled:
-            self.counts.observer.handled(handled, seconds)
+        self._set_down()
+        if self.counts.observer is not None:
+            self._tell(handled - self._told)
         self._slow = seconds > SLICE and not self._waited
         if (self._waited and not self.alone) or seconds > SLICE:
             self.limit = max(1, self.limit // 4)
         elif self.limit < self.take:
             self.limit = min(self.take, self.limit * 2)
+
+    def _tell(self, messages: int) -> None:
+        """Tell the observer of those of the run that it was not told of; one that was waited with is told of alone."""
+        self._waits.clear()
+        if messages and self.counts.observer is not None:
+            now = perf_counter()
+            self.counts.observer.handled(messages, now - self._since)
+            self._told += messages
+            self._since = now
+
+    def _set_down(self) -> None:
+        if self.busy_since is not None:
+            self.counts.busy_seconds += perf_counter() - self.busy_since
+            self.busy_since = None
 
     def _failed(self, message: Message, error: BaseException) -> None:
         if not self.retries.failed(message, error):
@@ -217,7 +251,7 @@ class Worker:
                 self.mailbox.put_back(behind)
 
     def _crashed(self, message: Message, crash: BaseException) -> None:
-        self.busy_since = None
+        self._set_down()
         self._failed(message, crash)
         self._put_back()
 

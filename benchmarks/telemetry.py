@@ -27,6 +27,7 @@ from rich.table import Table
 from benchmarks.in_process import plain, run_engine
 from engine.collector import set_for_streams
 from engine.telemetry.export import Outbound
+from engine.telemetry.weighing import views
 
 BUDGETS = {"metrics": 0.9, "1 % sampled": 0.85, "100 % sampled": 0.4}
 """At least so much of the throughput without."""
@@ -67,7 +68,7 @@ def measured(clock: Clock) -> Callable[[int], tuple[float, int]]:
     """A run with metrics: seconds a message, and no spans."""
 
     def run(count: int) -> tuple[float, int]:
-        provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False)
+        provider = MeterProvider([InMemoryMetricReader()], shutdown_on_exit=False, views=views())
         seconds = run_engine(plain, count, measured_by=provider, clock=clock)
         provider.shutdown()
         return seconds, 0

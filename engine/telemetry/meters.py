@@ -79,4 +79,6 @@ def _reader(name: str) -> "MetricReader | None":
 def _provider(service: str, readers: "list[MetricReader]") -> "MeterProvider":
     from opentelemetry.sdk.metrics import MeterProvider
 
-    return MeterProvider(readers, resource(service), shutdown_on_exit=False)
+    from engine.telemetry.weighing import views
+
+    return MeterProvider(readers, resource(service), shutdown_on_exit=False, views=views())

@@ -1,7 +1,8 @@
 """Metrics of an engine, on the OpenTelemetry API: counters and gauges read when they are collected, durations a run.
 
-Counters cost the message path nothing, for the stages keep them anyway. Of durations, one is recorded for each run of
-messages that a handler was through with without waiting, and one for each message that it waited with.
+Counters cost the message path nothing, for the stages keep them anyway. Of what handlers take, a message that one
+waited with is recorded by itself, and those in a row that it was through with without waiting at once: their mean,
+which counts as many times as they are where the meter provider weighs (`weighing.py`), and once elsewhere.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -16,6 +17,7 @@ from actors import Ledger
 from engine.assembly.running import Running
 from engine.health.health import Health
 from engine.telemetry.process import measure_process
+from engine.telemetry.weighing import PROCESS, Weighed
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds in seconds, as the messaging conventions advise."""
@@ -63,7 +65,7 @@ class Durations:
     settling: Attributes
 
     def handled(self, messages: int, seconds: float) -> None:
-        self.process.record(seconds / messages, self.handling)
+        self.process.record(Weighed(seconds / messages, messages), self.handling)
 
     def published(self, messages: int, seconds: float) -> None:
         self.operation.record(seconds, self.sending)
@@ -88,7 +90,7 @@ class Metrics:
         measure_process(meter)
 
     def _observe(self, meter: Meter) -> None:
-        process = _durations(meter, "messaging.process.duration", "Time that a handler takes for a message.")
+        process = _durations(meter, PROCESS, "Time that a handler takes for a message.")
         operation = _durations(
             meter, "messaging.client.operation.duration", "Time that a broker takes for a run of messages."
         )

@@ -10,7 +10,8 @@ from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
 from engine.telemetry.scrape import scrape
-from headrace import Engine, Memory, Retry, Supervision, Topology
+from engine.telemetry.weighing import KIND, views
+from headrace import Batch, Engine, Memory, Retry, Supervision, Topology
 
 pytestmark = pytest.mark.anyio
 
@@ -20,7 +21,7 @@ class Shop:
 
     def __init__(self, count: int = 1000, **options: Any) -> None:
         self.memory, self.topology, self.reader = Memory(capacity=10_000), Topology("shop"), InMemoryMetricReader()
-        self.provider = MeterProvider(metric_readers=[self.reader])
+        self.provider = MeterProvider(metric_readers=[self.reader], views=views())
         self.count, self.options = count, options
 
     def handle(self, handler: Any, **options: Any) -> Engine:
@@ -72,7 +73,7 @@ async def test_counters_say_what_became_of_every_message() -> None:
     assert of(read["headrace.in_flight"], "call").value == 0
 
 
-async def test_durations_are_recorded_once_a_run_and_once_for_each_message_that_is_waited_with() -> None:
+async def test_durations_are_recorded_for_each_message_and_of_a_broker_once_a_run() -> None:
     shop = Shop(count=200)
 
     async def call(body: dict[str, int]) -> dict[str, int]:
@@ -91,6 +92,76 @@ async def test_durations_are_recorded_once_a_run_and_once_for_each_message_that_
     settled = of(read["messaging.client.operation.duration"], "call")
     assert 0 < sent.count < 200
     assert settled.attributes["messaging.operation.type"] == "settle"
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+async def test_a_message_that_is_waited_with_is_recorded_by_itself_among_quick_ones(workers: int) -> None:
+    shop = Shop(count=400)
+
+    async def call(body: dict[str, int]) -> None:
+        if body["i"] % 50 == 33:
+            await anyio.sleep(0.06)
+            await anyio.sleep(0.06)
+
+    engine = shop.handle(call, max_workers=workers)
+    await shop.fill()
+    await engine.run(burst=True)
+    process = of(shop.read()["messaging.process.duration"], "call")
+    slow = sum(process.bucket_counts[process.explicit_bounds.index(0.1) + 1 :])
+    assert (process.count, slow) == (400, 8)
+    assert process.sum == pytest.approx(
+        of(shop.read()["headrace.stage.time"], "call", headrace_state="busy").value, 0.1
+    )
+
+
+async def test_the_time_of_a_batch_is_shared_by_its_messages() -> None:
+    shop = Shop(count=100)
+
+    async def call(bodies: list[dict[str, int]]) -> None:
+        await anyio.sleep(0.2)
+
+    shop.topology.subscriber(shop.memory.topic("in"), name="call", batch=Batch(size=10, wait=1), max_workers=5)(call)
+    await shop.fill()
+    await Engine(shop.topology.graph(), meter_provider=shop.provider).run(burst=True)
+    process = of(shop.read()["messaging.process.duration"], "call")
+    assert process.count == 100
+    assert 0.02 <= process.min <= process.sum / 100 < 0.1
+
+
+async def test_a_failed_message_that_was_waited_with_is_recorded_by_itself_too() -> None:
+    shop = Shop(count=100)
+
+    async def call(body: dict[str, int]) -> None:
+        if body["i"] % 20 == 7:
+            await anyio.sleep(0.11)
+            raise ValueError("no")
+
+    engine = shop.handle(call, retry=Retry(attempts=1))
+    await shop.fill()
+    await engine.run(burst=True)
+    process = of(shop.read()["messaging.process.duration"], "call")
+    slow = sum(process.bucket_counts[process.explicit_bounds.index(0.1) + 1 :])
+    assert (process.count, slow) == (100, 5)
+
+
+async def test_with_a_provider_that_does_not_weigh_a_run_counts_once() -> None:
+    shop = Shop(count=400)
+    shop.reader = InMemoryMetricReader()
+    shop.provider = MeterProvider(metric_readers=[shop.reader])
+
+    async def call(body: dict[str, int]) -> None: ...
+
+    engine = shop.handle(call)
+    await shop.fill()
+    await engine.run(burst=True)
+    process = of(shop.read()["messaging.process.duration"], "call")
+    assert 0 < process.count < 400
+    assert of(shop.read()["headrace.handled"], "call").value == 400
+
+
+def test_histograms_of_another_kind_are_left_as_they_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(KIND, "base2_exponential_bucket_histogram")
+    assert views() == []
 
 
 async def test_time_of_the_workers_is_busy_blocked_or_idle() -> None:
