@@ -4,6 +4,11 @@ import ssl
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
 
+
+class OneRefused(BrokerRefused):
+    """A channel was closed over one message of those that were published over it; the server does not say which."""
+
+
 _REMEDIES = {
     "inequivalent arg": "declare it as it is, or with declare=False take it as it is; what it holds stays in it "
     "until somebody deletes it",
@@ -15,6 +20,7 @@ _REMEDIES = {
     "ACCESS_REFUSED": "give the user the rights it needs (rabbitmqctl set_permissions: configure, write, read); "
     "without configure, declare=False does not declare",
     "RESOURCE_LOCKED": "it belongs to another connection alone: choose another name, or end that connection",
+    "invalid message": "see to its headers and properties",
     "PRECONDITION_FAILED": "see what the server says of its arguments",
     "Login was refused": "see to the user and the password in the URL; guest may log in from the server's own "
     "machine alone, unless loopback_users says otherwise",
@@ -24,6 +30,10 @@ _REMEDIES = {
 
 _MAY_PASS = ("delivery acknowledgement", "larger than", "unknown delivery tag", "is down", "inaccessible", "timeout")
 """What a new channel, or some patience, may mend."""
+EXCHANGE, TOPIC = "access to exchange", "access to topic"
+"""What a user may not publish to, in the words of the server."""
+_OF_ONE = ("invalid message", EXCHANGE, TOPIC)
+"""What may be so of one message and not of the next."""
 
 
 def closed(what: object, said: str) -> BrokerError:
@@ -32,7 +42,7 @@ def closed(what: object, said: str) -> BrokerError:
     remedy = next((remedy for part, remedy in _REMEDIES.items() if part in said), "")
     if not said.startswith(("PRECONDITION", "NOT_FOUND", "ACCESS", "RESOURCE_LOCKED")) or _any(_MAY_PASS, said):
         return BrokerUnavailable(f"{told}; {remedy}" if remedy else told)
-    return BrokerRefused(f"{told}; {remedy}")
+    return (OneRefused if _any(_OF_ONE, said) else BrokerRefused)(f"{told}; {remedy}")
 
 
 def not_taken(what: object) -> BrokerError:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Sequence
 from actors import Message, PublishError
 from engine.rabbitmq.confirms import Run
 from engine.rabbitmq.publisher import Publisher
+from engine.rabbitmq.refusals import OneRefused
 
 
 class RabbitSent:
@@ -36,10 +37,12 @@ class RabbitSent:
             callback()
 
     async def confirmed(self) -> bool:
-        """Whether all of it is confirmed; False where the server has refused some for now."""
+        """Whether all of it is confirmed; False where the server has refused some, for now or over one of them."""
         run = self._run
         try:
             await self._publisher.land(run)
+        except OneRefused:
+            return False
         finally:
             self.forget()
         if run.refused:

@@ -11,6 +11,7 @@ from engine.rabbitmq.lives import Lives
 from engine.rabbitmq.messages import Publishing
 from engine.rabbitmq.outgoing import RouteOf
 from engine.rabbitmq.publisher import Publisher
+from engine.rabbitmq.refusals import OneRefused
 from engine.rabbitmq.sent import RabbitSent
 from engine.rabbitmq.shared import Shared
 from engine.rabbitmq.wire import Wire
@@ -46,7 +47,11 @@ class RabbitSink:
         def begin(wire: Wire, channel: aiormq.Channel) -> Publisher:
             return Publisher(wire, channel, about, route_of, manner)
 
-        self._lives = Lives(connections, begin, self._prepare, f"sink of {about!r}", "publishing", confirms=True)
+        def lives() -> Lives[Publisher]:
+            return Lives(connections, begin, self._prepare, f"sink of {about!r}", "publishing", confirms=True)
+
+        self._lives = lives()
+        self._apart = lives
         self._confirmed: set[Message] = set()
         """Of runs that were refused half-way: what need not be published again."""
         self._away: set[RabbitSent] = set()
@@ -82,7 +87,7 @@ class RabbitSink:
         `PublishError` has those that cannot be sent and that no queue took; meanwhile the others are on their way. A
         server that makes no progress for a whole `timeout` is out of reach, and so is one that is short of memory or
         disk. A queue that is full is waited for, and what was taken is remembered; of a template's many only the
-        messages for that one fail.
+        messages for that one fail. Where the server has closed the channel over one message, they go one by one.
         """
         publisher = await self._living()
         failures = await self._unprovided(publisher, run)
@@ -90,7 +95,10 @@ class RabbitSink:
         wanted = list(range(len(run)))
         if failures or done:
             wanted = [at for at in wanted if at not in failures and run[at] not in done]
-        refused = await publisher.publish(run, wanted, failures)
+        try:
+            refused = await publisher.publish(run, wanted, failures)
+        except OneRefused:  # it may be another's message, too
+            refused = await self._one_by_one(run, wanted, failures)
         done.difference_update(run)
         if refused and "{" not in self._destination:
             done.update(set(run).difference(run[at] for at in (*refused, *failures)))
@@ -100,6 +108,40 @@ class RabbitSink:
         failures |= {at: refusals.not_taken(self._about) for at in refused}
         if failures:
             raise PublishError(failures)
+
+    async def _one_by_one(self, run: Sequence[Message], wanted: list[int], failures: dict[int, Exception]) -> list[int]:
+        """Publish those messages over a channel that nobody else uses: whichever ends it was the one. As `publish`."""
+        lives, refused, full = self._apart(), list[int](), set[str]()
+        await lives.start()
+        try:
+            for at in wanted:
+                message = run[at]
+                if message.destination in full:
+                    refused.append(at)
+                    continue
+                publisher = await lives.living()
+                publisher.check_blocked()
+                try:
+                    if await publisher.publish(run, [at], failures):
+                        full.add(message.destination)
+                        refused.append(at)
+                    elif at not in failures:
+                        self._confirmed.add(message)
+                except OneRefused as error:
+                    if self._mistaken(message, str(error)):
+                        raise
+                    failures[at] = error
+        finally:
+            await lives.close()
+        return refused
+
+    def _mistaken(self, message: Message, said: str) -> bool:
+        """Whether no other message would fare better."""
+        exchange, _ = self._route_of(self._destination, None)
+        if refusals.EXCHANGE in said:
+            return "{" not in exchange
+        by_key = self._route_of(self._destination, "a") != self._route_of(self._destination, "b")
+        return refusals.TOPIC in said and message.destination == self._destination and not by_key
 
     async def send(self, run: Sequence[Message]) -> RabbitSent | None:
         """Write a run behind those on their way; None where something has to be waited for, or seen to, before."""

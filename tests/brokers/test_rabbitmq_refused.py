@@ -157,6 +157,7 @@ async def test_a_queue_from_before_an_upgrade_is_read_as_it_is(
         ("NOT_FOUND - home node 'r@h' of durable queue 'q' is down or inaccessible", BrokerUnavailable, ""),
         ("PRECONDITION_FAILED - unknown delivery tag 7", BrokerUnavailable, ""),
         ("PRECONDITION_FAILED - invalid arg 'x-max-length' for queue 'q'", BrokerRefused, "see what the server says"),
+        ("PRECONDITION_FAILED - invalid message: {bad,longstr}", refusals.OneRefused, "see to its headers"),
         ("INTERNAL_ERROR", BrokerUnavailable, ""),
         ("", BrokerUnavailable, ""),
     ],
