@@ -11,7 +11,7 @@ class Batch:
     wait: float = 0.2
 
     def __post_init__(self) -> None:
-        if self.size < 1 or self.size % 1:
-            raise ValueError(f"Batch(size={self.size!r}): expected a whole number, at least 1")
-        if not self.wait >= 0:
-            raise ValueError(f"Batch(wait={self.wait!r}): expected seconds, zero or more")
+        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
+            raise ValueError(f"Batch(size={self.size!r:.60}): expected a whole number, at least 1")
+        if not isinstance(self.wait, int | float) or not self.wait >= 0:
+            raise ValueError(f"Batch(wait={self.wait!r:.60}): expected seconds, zero or more")

@@ -33,8 +33,11 @@ class Supervision:
                 f"Supervision(strategy={self.strategy!r}): expected one_for_one, one_for_all or rest_for_one"
             )
         for name in ("intensity", "period", "backoff", "cap", "healthy"):
-            if not getattr(self, name) >= 0:
-                raise ValueError(f"Supervision({name}={getattr(self, name)!r}): expected a number, at least 0")
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not value >= 0:
+                raise ValueError(f"Supervision({name}={value!r:.60}): expected a number, at least 0")
+        if not self.period:  # within which no crash would ever be counted
+            raise ValueError(f"Supervision(period={self.period!r}): expected seconds, more than 0")
 
 
 def affected(strategy: Strategy, children: list[T], crashed: T) -> list[T]:

@@ -35,8 +35,10 @@ class Retry:
             ("waiting", 0),
         ):
             value = getattr(self, name)
-            if not isinstance(value, int | float) or not value >= least:
-                raise ValueError(f"Retry({name}={value!r}): expected a number, at least {least}")
+            whole = name in ("attempts", "waiting")
+            if not isinstance(value, int if whole else int | float) or not value >= least:
+                kind = "a whole number" if whole else "a number"
+                raise ValueError(f"Retry({name}={value!r:.60}): expected {kind}, at least {least}")
         for name in ("first", "factor"):  # of which the first wait is made: 0 times infinity is no time
             if getattr(self, name) == inf:
                 raise ValueError(f"Retry({name}=inf): expected a number less than infinity")

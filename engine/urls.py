@@ -18,13 +18,22 @@ def broker(url: str) -> Broker:
     may be the URL's query. Raises `TopologyError`, which never tells the URL
     itself: there may be a password in it.
     """
+    if not isinstance(url, str):
+        raise TopologyError(
+            f"broker(url): expected the URL of a broker as text, and not {type(url).__name__}",
+            remedy=f"Write one of: {_schemes()}; where it comes from the environment, see that it is set there",
+        )
     found = _SCHEME.match(url)
     scheme = found.group().lower() if found else ""
     make = SCHEMES.get(scheme)
     if make is None:
         problem = f"no broker is known by the scheme {scheme}:" if scheme else "a broker's URL without a scheme"
-        raise TopologyError(problem, remedy=f"Write one of: {', '.join(f'{known}:' for known in SCHEMES)}")
+        raise TopologyError(problem, remedy=f"Write one of: {_schemes()}")
     return make(url)
+
+
+def _schemes() -> str:
+    return ", ".join(f"{known}:" for known in SCHEMES)
 
 
 def _memory(url: str) -> Memory:

@@ -4,12 +4,22 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+from actors import HeadraceError, TopologyError
 from engine.cli.exits import CommandError
-from engine.cli.frames import OURS, ROOT, place_of, shown
+from engine.cli.frames import OURS, ROOT, is_ours, place_of, shown
 
 
-def failed(error: BaseException, name: str, folder: Path) -> CommandError:
-    """The error of a module that does not import, by the line of the user's that it comes from."""
+def failed(error: BaseException, name: str, folder: Path) -> HeadraceError:
+    """The error of a module that does not import, by the line of the user's that it comes from.
+
+    What one of our own checks has to say is an error of the declaration, as it is where the topology is compiled.
+    """
+    if isinstance(error, TopologyError):
+        return error if error.place else TopologyError(error.problem, remedy=error.remedy, place=place_of(error) or "")
+    if isinstance(error, HeadraceError):
+        return error
+    if isinstance(error, ValueError | TypeError) and is_ours(error):
+        return TopologyError(str(error), place=place_of(error) or name)
     if isinstance(error, ImportError) and error.name is not None:
         top = error.name.partition(".")[0]
         if top in OURS and _theirs(top, folder) is not None:

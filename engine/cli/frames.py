@@ -19,6 +19,12 @@ def place_of(error: BaseException) -> str | None:
     return None
 
 
+def is_ours(error: BaseException) -> bool:
+    """Whether the line that raised it is one of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    return bool(frames) and _in_ours(Path(frames[-1].filename).resolve())
+
+
 def from_theirs_on(error: BaseException) -> TracebackType | None:
     """The traceback from the first line of the user's on: how we came there is of no use to them. All, if none is."""
     at = error.__traceback__
@@ -29,8 +35,11 @@ def from_theirs_on(error: BaseException) -> TracebackType | None:
 
 def _theirs(name: str) -> bool:
     path = Path(name).resolve()
-    ours = any(path.is_relative_to(ROOT / package) for package in OURS)
-    return path.is_file() and not ours and not str(path).startswith(_FOREIGN)
+    return path.is_file() and not _in_ours(path) and not str(path).startswith(_FOREIGN)
+
+
+def _in_ours(path: Path) -> bool:
+    return any(path.is_relative_to(ROOT / package) for package in OURS)
 
 
 def shown(path: Path) -> str:

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
 
-from actors import HeadraceError
 from engine.cli.blame import check_not_another, failed, in_the_way
 from engine.cli.exits import CommandError
 from engine.cli.frames import OURS, shown
@@ -85,8 +84,6 @@ def _by_name(name: str, folder: Path) -> ModuleType:
                 "check the name, or say where it is with --app-dir",
             ) from error
         raise failed(error, name, folder) from error
-    except HeadraceError:
-        raise
     except (Exception, SystemExit) as error:
         raise failed(error, name, folder) from error
     check_not_another(module, name, folder)
@@ -121,8 +118,6 @@ def _from_file(path: Path, folder: Path) -> ModuleType:
     module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
-    except HeadraceError:
-        raise
     except (Exception, SystemExit) as error:
         raise failed(error, shown(path), folder) from error
     return module

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 from uuid import uuid4
 
+from actors import TopologyError
 from engine.brokers.endpoint import INBOX
 from engine.rabbitmq.declare import ExchangeSpec, ExchangeType, Overflow, QueueSpec
 from engine.rabbitmq.endpoints import RabbitExchange, RabbitQueue, replies
@@ -52,7 +53,13 @@ class RabbitMQ(Server):
         The server takes back what a consumer holds for more than 30 minutes (`consumer_timeout`), also what only waits
         in a mailbox: raise that in its configuration where handlers take so long.
         """
-        exchanges = (bind,) if isinstance(bind, RabbitExchange) else bind
+        exchanges = (bind,) if isinstance(bind, RabbitExchange) else tuple(bind)
+        for exchange in exchanges:
+            if not isinstance(exchange, RabbitExchange):
+                raise TopologyError(
+                    f"queue({name!r}, bind={bind!r:.60}): expected exchanges",
+                    remedy='write bind=rabbit.exchange("events", routing_key="order.*"), or a list of those',
+                )
         spec = QueueSpec(
             kind=kind,
             durable=durable,

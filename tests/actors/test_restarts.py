@@ -78,6 +78,9 @@ def test_each_strategy_restarts_its_children_in_their_order(children, data):
     [
         ({"strategy": "none"}, "expected one_for_one, one_for_all or rest_for_one"),
         ({"intensity": -1}, r"Supervision\(intensity=-1\): expected a number, at least 0"),
+        ({"intensity": "x"}, r"Supervision\(intensity='x'\): expected a number, at least 0"),
+        ({"cap": None}, r"Supervision\(cap=None\): expected a number, at least 0"),
+        ({"period": 0}, r"Supervision\(period=0\): expected seconds, more than 0"),
         ({"period": float("nan")}, r"Supervision\(period=nan\)"),
         ({"backoff": -0.1}, r"Supervision\(backoff=-0.1\)"),
         ({"cap": -1}, r"Supervision\(cap=-1\)"),

@@ -78,7 +78,10 @@ def test_a_time_to_wait_is_told():
 @pytest.mark.parametrize(
     ("wrong", "says"),
     [
-        ({"attempts": 0}, r"Retry\(attempts=0\): expected a number, at least 1"),
+        ({"attempts": 0}, r"Retry\(attempts=0\): expected a whole number, at least 1"),
+        ({"attempts": 1.5}, r"Retry\(attempts=1.5\): expected a whole number, at least 1"),
+        ({"waiting": 0.5}, r"Retry\(waiting=0.5\): expected a whole number, at least 0"),
+        ({"first": "1s"}, r"Retry\(first='1s'\): expected a number, at least 0"),
         ({"first": -1}, r"Retry\(first=-1\): expected a number, at least 0"),
         ({"factor": 0.5}, r"Retry\(factor=0.5\): expected a number, at least 1"),
         ({"first": 0, "factor": math.inf}, r"Retry\(factor=inf\): expected a number less than infinity"),
@@ -88,7 +91,7 @@ def test_a_time_to_wait_is_told():
         ({"cap": math.nan}, r"Retry\(cap=nan\)"),
         ({"jitter": 1.1}, r"Retry\(jitter=1.1\): expected a share from 0 to 1"),
         ({"waiting": -1}, r"Retry\(waiting=-1\)"),
-        ({"attempts": "3"}, r"Retry\(attempts='3'\): expected a number"),
+        ({"attempts": "3"}, r"Retry\(attempts='3'\): expected a whole number"),
     ],
 )
 def test_a_policy_that_cannot_work_is_refused(wrong, says):

@@ -567,6 +567,8 @@ def test_a_url_says_where_a_broker_is(url: str, where: str, of_url: str) -> None
         (lambda: RabbitMQ().queue("q", max_length=1, overflow="drop"), "drop-head"),  # type: ignore[arg-type]
         (lambda: RabbitMQ().queue("q", bind=RabbitMQ().exchange("e", type="direct")), "name their routing key"),
         (lambda: RabbitMQ().queue("q", bind=RabbitMQ().exchange("e", routing_key="{a}")), "is a template"),
+        (lambda: RabbitMQ().queue("q", bind="events"), r"queue\('q', bind='events'\): expected exchanges"),  # type: ignore[arg-type]
+        (lambda: RabbitMQ().queue("q", bind=[RabbitMQ().queue("p")]), "expected exchanges"),  # type: ignore[list-item]
         (lambda: RabbitMQ().exchange("e", type="queue"), "known are topic"),  # type: ignore[arg-type]
         (lambda: RabbitMQ().exchange(""), "1 to 255 bytes"),
         (lambda: RabbitMQ().queue("q.{a}").source("g"), "is a template"),

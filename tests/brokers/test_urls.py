@@ -1,5 +1,7 @@
 """Brokers by URL: the right one, and no password in any error."""
 
+from typing import Any
+
 import pytest
 
 from actors import Broker, TopologyError
@@ -43,6 +45,15 @@ def test_an_error_tells_what_is_known_and_nothing_secret(url: str, told: str) ->
     assert told in str(wrong.value)
     assert "memory:" in str(wrong.value)
     assert "s3cret" not in str(wrong.value)
+
+
+@pytest.mark.parametrize("url", [None, b"memory:", 5])
+def test_what_is_no_text_is_no_url(url: Any) -> None:
+    with pytest.raises(TopologyError) as wrong:
+        broker(url)
+    assert wrong.value.problem == f"broker(url): expected the URL of a broker as text, and not {type(url).__name__}"
+    assert "memory:" in wrong.value.remedy
+    assert "environment" in wrong.value.remedy
 
 
 def test_a_password_does_not_become_a_name() -> None:

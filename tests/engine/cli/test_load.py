@@ -1,5 +1,6 @@
 """Targets: what they name, and what is said when they name nothing that can be run."""
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -109,8 +110,40 @@ BAD_MODULES = {
     "an exception": ("\n\n1 / 0\n", ["mine.py:1", "ZeroDivisionError", "division by zero"]),
     "an import of what is not there": ("import no_such_module\n", ["mine.py:1", "no_such_module"]),
     "an exit": ("import sys\nsys.exit(3)\n", ["mine.py:2", "SystemExit"]),
-    "a wrong value for us": ("from headrace import Retry\nRetry(attempts=0)\n", ["mine.py:2", "attempts=0"]),
+    "a wrong value of theirs": ("import json\njson.loads('{')\n", ["mine.py:2", "JSONDecodeError"]),
+    "an option that there is not": ("import headrace\nheadrace.Retry(tries=0)\n", ["mine.py:2", "tries"]),
 }
+WRONG_OPTIONS = {
+    "Retry(attempts=0)": "Retry(attempts=0): expected a whole number, at least 1",
+    "Retry(attempts=1.5)": "Retry(attempts=1.5): expected a whole number",
+    'Batch("3")': "Batch(size='3'): expected a whole number, at least 1",
+    'Batch(3, "1s")': "Batch(wait='1s'): expected seconds, zero or more",
+    'Supervision(intensity="x")': "Supervision(intensity='x'): expected a number, at least 0",
+    "Supervision(period=0)": "Supervision(period=0): expected seconds, more than 0",
+    'Memory().topic("")': "topic(''): expected a name",
+    'Memory(capacity="x")': "Memory(capacity='x'): expected a whole number, at least 1",
+    "Deduplicate(window=0)": "Deduplicate(window=0): expected seconds",
+    'RabbitMQ().queue("a", bind="x")': "queue('a', bind='x'): expected exchanges",
+    "broker(os.environ.get('NO_SUCH_VARIABLE'))": "broker(url): expected the URL of a broker as text, and not NoneType",
+    'broker("redis://localhost:abc")': "",
+    'Kafka().topic("a", pattern="b")': "topic(...) takes a name or a pattern=",
+}
+
+
+@pytest.mark.parametrize("wrong", WRONG_OPTIONS)
+def test_an_option_that_cannot_be_is_told_by_its_line_and_ends_with_78(
+    wrong: str, headrace: Command, write: Write
+) -> None:
+    write(
+        "mine.py",
+        f"import os\nfrom headrace import *\nfrom headrace import Kafka, Memory, RabbitMQ\n\nmade = {wrong}\n",
+    )
+    result = headrace("check", "mine.py")
+    assert_refused(result, 78, f"mine.py:5: {WRONG_OPTIONS[wrong]}")
+    assert "Error" not in result.err
+    (problem,) = json.loads(headrace("check", "mine.py", "--json").out)["problems"]
+    assert problem["place"] == "mine.py:5"
+    assert problem["problem"].startswith(WRONG_OPTIONS[wrong])
 
 
 @pytest.mark.parametrize("case", BAD_MODULES)
