@@ -11,7 +11,9 @@ class Batch:
     wait: float = 0.2
 
     def __post_init__(self) -> None:
-        if not isinstance(self.size, int) or isinstance(self.size, bool) or self.size < 1:
-            raise ValueError(f"Batch(size={self.size!r:.60}): expected a whole number, at least 1")
-        if not isinstance(self.wait, int | float) or not self.wait >= 0:
-            raise ValueError(f"Batch(wait={self.wait!r:.60}): expected seconds, zero or more")
+        size: object = self.size  # of whatever type it was given
+        wait: object = self.wait
+        if not isinstance(size, int) or isinstance(size, bool) or size < 1:
+            raise ValueError(f"Batch(size={size!r:.60}): expected a whole number, at least 1")
+        if not isinstance(wait, int | float) or not wait >= 0:
+            raise ValueError(f"Batch(wait={wait!r:.60}): expected seconds, zero or more")
