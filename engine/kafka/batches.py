@@ -115,15 +115,17 @@ class Cutter:
             return [lingering]
         return [[batch for batch in row if batch is not None and batch.indices] for row in zip_longest(*lanes.values())]
 
-    def alone(self, batch: Batch, run: Sequence[Message]) -> list[Batch]:
-        """The messages of a batch, each in one of its own."""
-        alone = []
+    def again(self, batch: Batch, run: Sequence[Message]) -> Batch:
+        """The same messages in a batch that nobody has sent yet."""
+        made = Batch(batch.topic, batch.partition, self._builder(), list(batch.indices))
         for index in batch.indices:
             key, headers = self._checked(run[index])
-            single = Batch(batch.topic, batch.partition, self._builder(), [index])
-            single.builder.append(timestamp=None, key=key, value=run[index].raw, headers=headers)
-            alone.append(single)
-        return alone
+            made.builder.append(timestamp=None, key=key, value=run[index].raw, headers=headers)
+        return made
+
+    def alone(self, batch: Batch, run: Sequence[Message]) -> list[Batch]:
+        """The messages of a batch, each in one of its own."""
+        return [self.again(Batch(batch.topic, batch.partition, None, [index]), run) for index in batch.indices]
 
     def _checked(self, message: Message) -> tuple[bytes | None, Headers]:
         key = None if message.key is None else encoded(message.key, "the key")

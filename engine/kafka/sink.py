@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from aiokafka import AIOKafkaProducer, errors
@@ -9,7 +10,7 @@ from anyio import CancelScope
 
 from actors import BrokerError, Message, PublishError, Sent
 from engine.kafka import client as kafka_client
-from engine.kafka.batches import Batch, Cutter
+from engine.kafka.batches import Batch, Cutter, Spread
 from engine.kafka.errors import REMEDIES, diagnosed, explained, mapped
 from engine.kafka.options import KafkaOptions
 from engine.kafka.place import Place
@@ -21,6 +22,15 @@ _ANSWER = 5.0
 _BROKEN = (errors.OutOfOrderSequenceNumber, errors.InvalidProducerEpoch, errors.UnknownProducerId,
            errors.InvalidProducerIdMapping)  # fmt: skip
 """What a producer does not get over: another takes its place."""
+
+
+@dataclass(slots=True)
+class _Work:
+    """A run that is being published, and the producer that has, or had, the last of it."""
+
+    run: Sequence[Message]
+    failures: dict[int, Exception] = field(default_factory=dict)
+    producer: AIOKafkaProducer | None = None
 
 
 class KafkaSink:
@@ -80,11 +90,16 @@ class KafkaSink:
     async def _fit(self) -> AIOKafkaProducer:
         """A producer to publish with. One that is spent goes when nothing is on its way with it any more."""
         if self._spent:
-            spent = self._producer
             async with self._turn:  # nobody is in the midst of handing over
-                ahead = self._handed.copy()
-            if ahead:
-                await asyncio.wait(ahead)
+                return await self._successor()
+        return await self._open()
+
+    async def _successor(self) -> AIOKafkaProducer:
+        """Another producer in place of one that is spent; for whoever has the turn."""
+        spent = self._producer
+        if self._spent and self._handed:
+            await asyncio.wait(self._handed.copy())
+        if self._spent:
             self._replace(spent)
         return await self._open()
 
@@ -105,20 +120,18 @@ class KafkaSink:
         self._published.difference_update(run)
 
     async def _publish(self, run: Sequence[Message]) -> None:
-        failures: dict[int, Exception] = {}
-        producer: AIOKafkaProducer | None = None
+        work = _Work(run)
         try:
             async with asyncio.timeout(self._options.publish_timeout):
-                producer = await self._fit()
-                spreads = await self._spreads.begin(producer, run, failures)
-                for batches in self._cutter.cut(run, spreads, failures):
-                    producer = await self._send(producer, batches, run, failures)
+                spreads = await self._spread(work)
+                for batches in self._cutter.cut(run, spreads, work.failures):
+                    await self._send(work, batches)
         except BrokerError:
             raise
         except Exception as error:
-            raise self._given_up(producer, error) from error
-        if failures:
-            raise PublishError(failures)
+            raise self._given_up(work.producer, error) from error
+        if work.failures:
+            raise PublishError(work.failures)
 
     def _given_up(self, producer: AIOKafkaProducer | None, error: BaseException) -> BrokerError:
         """The error for a run of which nothing is known, or not all."""
@@ -184,37 +197,50 @@ class KafkaSink:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    async def _send(
-        self,
-        producer: AIOKafkaProducer,
-        batches: Sequence[Batch],
-        run: Sequence[Message],
-        failures: dict[int, Exception],
-    ) -> AIOKafkaProducer:
+    async def _send(self, work: "_Work", batches: Sequence[Batch]) -> None:
         """Send batches of different partitions at once, and those with a message that is refused again one by one.
 
-        Returns the producer to go on with.
+        One that fails because of what went wrong ahead of it, whosever that was, is sent again as it is.
         """
-        async with self._turn:
-            sent = await self._hand_over(producer, batches)
-        results = await asyncio.gather(*sent, return_exceptions=True)
-        by = producer
-        for batch, error in zip(batches, results, strict=True):
-            if not isinstance(error, BaseException):
-                if by is self._producer:
-                    self._footing.gained([batch])
+        for batch, error in zip(batches, await self._sent(work, batches), strict=True):
+            while isinstance(error, _BROKEN):
+                batch = self._cutter.again(batch, work.run)
+                (error,) = await self._sent(work, [batch])
+            if error is None:
                 continue
             if not self._is_refusal(error):
                 raise error
-            # The sequence of this partition has a gap now, which an idempotent producer does not get over.
-            self._replace(by)
-            producer = await self._open()
             if batch.shared:
-                for alone in self._cutter.alone(batch, run):
-                    producer = await self._send(producer, [alone], run, failures)
+                for alone in self._cutter.alone(batch, work.run):
+                    await self._send(work, [alone])
             else:
-                failures[batch.indices[0]] = explained(error, self._options, f"topic {batch.topic}")
-        return producer
+                work.failures[batch.indices[0]] = explained(error, self._options, f"topic {batch.topic}")
+
+    async def _spread(self, work: "_Work") -> dict[str, Spread]:
+        """How a run is spread. It is asked again where its producer was let go of meanwhile, for another run's sake."""
+        while True:
+            producer = work.producer = await self._fit()
+            try:
+                return await self._spreads.begin(producer, work.run, work.failures)
+            except Exception:
+                if producer is self._producer:
+                    raise
+
+    async def _sent(self, work: "_Work", batches: Sequence[Batch]) -> list[BaseException | None]:
+        """Send batches; what each of them has failed with."""
+        async with self._turn:
+            if self._spent:
+                work.producer = await self._successor()
+            producer = work.producer = self._producer or work.producer
+            assert producer is not None
+            sent = asyncio.gather(*await self._hand_over(producer, batches), return_exceptions=True)
+        await asyncio.wait((sent,))  # so that one who gives up waiting takes nothing away from the producer
+        errors = [each if isinstance(each, BaseException) else None for each in sent.result()]
+        if producer is self._producer:
+            self._footing.gained(batch for batch, error in zip(batches, errors, strict=True) if error is None)
+            # The sequence of a partition has a gap now, which an idempotent producer does not get over.
+            self._spent |= any(isinstance(each, _BROKEN) or self._is_refusal(each) for each in errors if each)
+        return errors
 
     async def _hand_over(self, producer: AIOKafkaProducer, batches: Sequence[Batch]) -> list[asyncio.Future[Any]]:
         futures = await handed_over(producer, batches)

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from actors import BrokerUnavailable, Clock, Counts, Link, Mailbox, Message, PublishWorker, Retries
+from actors import BrokerUnavailable, Clock, Counts, Link, Mailbox, Message, PublishError, PublishWorker, Retries
 from engine.kafka.broker import KafkaTopic
 from engine.kafka.sink import KafkaSink
 from tests.actors.fakes import Completed, running
@@ -241,6 +241,83 @@ async def test_a_refusal_is_none_of_the_brokers(kafka_server: KafkaServer, caplo
     assert "next try" not in caplog.text  # behind the one that is refused there are more of the same run
     found = await arrived(kafka_server, topic.name)
     assert sorted(number for numbers in found.values() for number in set(numbers)) == [*range(300), *range(301, 1000)]
+
+
+@pytest.mark.parametrize("used", [False, True], ids=["new producer", "used producer"])
+@pytest.mark.parametrize("linger", [0.0, 0.01], ids=["at once", "lingering"])
+async def test_a_message_that_is_refused_costs_nothing_that_others_have_on_their_way(
+    kafka_server: KafkaServer, used: bool, linger: float
+) -> None:
+    topic = near(kafka_server, linger=linger).topic(fresh())
+    await make(kafka_server, topic.name, 2, max_message_bytes="1000")
+    sink = sink_of(topic)
+    async with nothing_unheard(), opened(sink):
+        if used:
+            await warm(sink, 900)
+        kafka_server.pause()
+        large = message(f"{1:06}" + " " * 2000, topic.name, key="a")
+        first = asyncio.ensure_future(sink.publish([message(0, topic.name, key="a"), large, *run_of([8], topic.name)]))
+        others = [asyncio.ensure_future(sink.publish(run_of(range(at, at + 3), topic.name))) for at in range(10, 70, 3)]
+        if used:
+            await eventually(lambda: sink._turn.locked() or len(sink._handed) > 2)
+        kafka_server.resume()
+        with pytest.raises(PublishError) as refused:
+            await first
+        await asyncio.gather(*others)
+    assert [*refused.value.failures] == [1]
+    found = await arrived(kafka_server, topic.name)
+    numbers = sorted(number for each in found.values() for number in each if number < 900)
+    assert numbers == [0, 8, *range(10, 70)]
+
+
+async def test_followers_of_what_is_refused_stay_in_order_behind_it_whoever_else_publishes(
+    kafka_server: KafkaServer,
+) -> None:
+    topic = near(kafka_server, max_batch_size=600).topic(fresh())
+    await make(kafka_server, topic.name, 2, max_message_bytes="1000")
+    sink = sink_of(topic)
+
+    async def one(number: int) -> list[int]:
+        """Publish some runs of one key, of each of which one message is too long; returns which were refused."""
+        refused: list[int] = []
+        for start in range(0, 60, 20):
+            bodies: list[Any] = [f"{at:06}" for at in range(start, start + 20)]
+            bodies[number] += " " * 2000
+            try:
+                await sink.publish([message(body, topic.name, key=f"key {number}") for body in bodies])
+            except PublishError as error:
+                refused += error.failures
+        return refused
+
+    async with nothing_unheard(), opened(sink):
+        await warm(sink, 900)
+        refused = await asyncio.gather(*[one(number) for number in range(6)])
+    assert refused == [[number] * 3 for number in range(6)]
+    found = await arrived(kafka_server, topic.name)
+    for number in range(6):
+        wanted = [at for at in range(60) if at % 20 != number]
+        assert found[f"key {number}".encode()] == wanted
+
+
+async def test_whoever_gives_up_waiting_takes_nothing_away_from_others(kafka_server: KafkaServer) -> None:
+    name = fresh()
+    async with Proxy(kafka_server) as proxy, asyncio.timeout(40), nothing_unheard():
+        topic = near(kafka_server, servers=f"{proxy.host}:{proxy.port}").topic(name, partitions=2)
+        sink = sink_of(topic)
+        async with opened(sink):
+            await warm(sink)
+            proxy.stall("answers")
+            given_up = asyncio.ensure_future(sink.publish(run_of(range(10, 20), name)))
+            other = asyncio.ensure_future(sink.publish(run_of(range(20, 30), name)))
+            await eventually(lambda: len(sink._handed) == 4)
+            given_up.cancel()
+            await asyncio.wait((given_up,))
+            proxy.reset()  # so that what is on its way is sent again
+            proxy.mend()
+            await other
+            assert proxy.resets
+    found = await arrived(kafka_server, name)
+    assert sorted(number for each in found.values() for number in each) == [*range(8), *range(10, 30)]
 
 
 # -- a server that is away -------------------------------------------------------------------------------------------
