@@ -78,7 +78,7 @@ class Worker:
         self._slow = False
         """Whether it has kept the event loop for long in its last run."""
         self._many: tuple[Message | None, Message] = None, Message()
-        """The message that a generator is at, and what each of its results is derived of."""
+        """The message that a generator is at, and what each of its results is derived of; anew for each try."""
         self._closed = False
         self._unhandled = 0
         """How many of the run in hand went back without having been tried."""
@@ -101,6 +101,7 @@ class Worker:
             raise RuntimeError(f"{self.name} raised GeneratorExit, which says that a generator was closed") from error
 
     async def _run(self, started: Callable[[], object]) -> None:
+        self._many = None, Message()
         bound = self.bind(self._emit)
         if bound.actor is not None:
             await bound.actor.on_start()
@@ -235,6 +236,7 @@ class Worker:
             self.busy_since = None
 
     def _failed(self, message: Message, error: BaseException) -> None:
+        self._many = None, message  # its next try has another body, and a trace of its own
         if not self.retries.failed(message, error):
             self._handled.append(message)
             return
@@ -279,7 +281,7 @@ class Worker:
 
     async def _emit(self, message: Message, result: Any) -> None:
         """One more result of a generator: goes on while its message is still being handled."""
-        if self._many[0] is not message:
+        if self._many[0] is not message or self._many[1].body is not message.body:
             self._many = message, one_of_many(message)
         message.receipt.split(1)
         try:

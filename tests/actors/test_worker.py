@@ -8,7 +8,7 @@ import pytest
 from anyio import CancelScope, Event, create_task_group
 from anyio.lowlevel import checkpoint
 
-from actors import Actor, Crash, Drop, Reject, Retry
+from actors import Actor, Bound, Crash, Drop, Origin, Reject, Retry
 from actors import worker as module
 from actors.turn import Turn
 from actors.worker import RUN, STRIDE
@@ -780,6 +780,72 @@ async def test_a_generator_cancelled_half_way_gives_everything_again():
     await drained(bench, worker)
     assert bench.results() == ["a", "b"]
     assert bench.owner == [whole.receipt]
+
+
+def as_it_is(emit):
+    """A generator handler that passes its message on as it finds it, and then fails at its first try."""
+
+    async def invoke(message):
+        await emit(message, message.body)
+        if message.attempt == 1:
+            raise ValueError("once")
+
+    return invoke
+
+
+def of_the_message(bench):
+    """Have results be derived of what they are made of, as a router does, and tell what that was."""
+    seen = []
+    worker = bench.worker(emitting=as_it_is)
+
+    def pass_on(message, result):
+        if result is None:
+            message.receipt.acknowledge()
+            return
+        seen.append((message.body, message.headers, message.origin.id))
+        worker.outbox.buffers[0].append(message.derive(message.body))
+
+    worker.pass_on = pass_on
+    return worker, seen
+
+
+@pytest.mark.parametrize("id", [None, "x1"])
+async def test_what_a_generator_yields_at_a_later_try_is_made_of_the_message_as_it_is_then(id):
+    bench = Bench(retry=Retry(attempts=2, first=10, jitter=0))
+    (each,) = bench.put("abc")
+    each.origin = Origin(id=id, source="in")
+
+    def renew(message):
+        message.headers = {"try": "second"}
+        message.origin = Origin(id=id, source="again")
+
+    bench.retries.renew = renew
+    worker, seen = of_the_message(bench)
+    async with running(worker.run):
+        bench.clock.advance(10)
+        await quiet()
+        assert seen == [("abc", None, None), ("abc", {"try": "second"}, None)]
+        assert [made.origin.source for made in bench.behind.take_nowait(2)] == ["in", "again"]
+
+
+@pytest.mark.parametrize("id", [None, "x1"])
+async def test_what_a_generator_yields_is_made_of_the_body_that_its_message_has_then(id):
+    bench = Bench()
+    (each,) = bench.put("abc")
+    each.origin = Origin(id=id, source="in")
+
+    def changing(emit):
+        async def invoke(message):
+            await emit(message, 1)
+            message.body = "xyz"
+            await emit(message, 2)
+
+        return invoke
+
+    worker, seen = of_the_message(bench)
+    worker.bind = lambda emit: Bound(changing(emit), None)
+    await drained(bench, worker)
+    assert [body for body, *_ in seen] == ["abc", "xyz"]
 
 
 # -- cancellation ----------------------------------------------------------------------------------------------------
