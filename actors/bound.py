@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 from anyio import CancelScope, move_on_after
 
 from actors.actor import Actor
-from actors.clock import Clock
+from actors.clock import Clock, Timer
 from actors.message import Message
 
 FAREWELL = 4.0
@@ -14,6 +14,7 @@ FAREWELL = 4.0
 
 Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
 Emit = Callable[[Message, Any], Awaitable[None]]
+Aside = Callable[[Awaitable[None]], Awaitable[None]]
 
 
 class Bound(NamedTuple):
@@ -24,16 +25,26 @@ class Bound(NamedTuple):
     whose items were emitted."""
     actor: Actor | None
     """The instance, where the handler is a class; its `on_start` and `on_stop` are the worker's to call."""
+    aside: Aside | None = None
+    """Where the handler is kept to its time: awaits what is no part of it, such as room behind a generator."""
 
-    def within(self, seconds: float | None, clock: Clock) -> Invoke:
-        """How to call it so that it takes no longer; None is for ever."""
-        return self.invoke if seconds is None else timed(self.invoke, seconds, clock)
+    def within(self, seconds: float | None, clock: Clock) -> "Bound":
+        """The same, kept to that time for each call; None is for ever."""
+        if seconds is None:
+            return self
+        invoke, aside = timed(self.invoke, seconds, clock)
+        return Bound(invoke, self.actor, aside)
 
 
-def timed(invoke: Invoke, seconds: float, clock: Clock) -> Invoke:
-    """The same handler, which fails with `TimeoutError` after that time of the clock."""
+def timed(invoke: Invoke, seconds: float, clock: Clock) -> tuple[Invoke, Aside]:
+    """The same handler, which fails with `TimeoutError` after that time of the clock; and what its time stands for.
+
+    They share the time of one call: calls must not overlap.
+    """
+    timer: Timer
 
     async def within_time(message: Message) -> Any:
+        nonlocal timer
         with CancelScope() as scope:
             timer = clock.after(seconds, scope.cancel)
             try:
@@ -42,7 +53,17 @@ def timed(invoke: Invoke, seconds: float, clock: Clock) -> Invoke:
                 timer.cancel()
         raise TimeoutError(f"the handler took longer than timeout={seconds:g} s")
 
-    return within_time
+    async def aside(waiting: Awaitable[None]) -> None:
+        nonlocal timer
+        over, left = timer.callback, timer.when - clock.now()
+        timer.cancel()
+        try:
+            await waiting
+        finally:
+            if over is not None:  # else its time is over already
+                timer = clock.after(left, over)
+
+    return within_time, aside
 
 
 async def farewell(actor: Actor) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
-from actors.bound import Bound, Emit, Invoke, farewell
+from actors.bound import Aside, Bound, Emit, Invoke, farewell
 from actors.clock import Clock
 from actors.mailbox import Mailbox
 from actors.message import Message
@@ -79,6 +79,7 @@ class Worker:
         """Whether it has kept the event loop for long in its last run."""
         self._many: tuple[Message | None, Message] = None, Message()
         """The message that a generator is at, and what each of its results is derived of; anew for each try."""
+        self._aside: Aside | None = None
         self._closed = False
         self._unhandled = 0
         """How many of the run in hand went back without having been tried."""
@@ -102,10 +103,10 @@ class Worker:
 
     async def _run(self, started: Callable[[], object]) -> None:
         self._many = None, Message()
-        bound = self.bind(self._emit)
+        bound = self.bind(self._emit).within(self.timeout, self.clock)
+        invoke, self._aside = bound.invoke, bound.aside
         if bound.actor is not None:
             await bound.actor.on_start()
-        invoke = bound.within(self.timeout, self.clock)
         try:
             await self._pass_all_on()
             started()
@@ -290,7 +291,8 @@ class Worker:
             message.receipt.unsplit(1)
             raise
         if len(self.outbox) >= RUN:
-            await self.outbox.flush()
+            room = self.outbox.flush()
+            await (room if self._aside is None else self._aside(room))
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"

@@ -56,15 +56,14 @@ class TracedStage:
         self, bind: Callable[[Emit], Bound], clock: Clock, timeout: float | None, batch: bool, emit: Emit
     ) -> Bound:
         """A handler made ready for one worker, with a span around each of its calls. Call it in the worker's task."""
-        bound = bind(emit)
-        invoke = bound.within(timeout, clock)
-        unsampled = invoke
+        bound = bind(emit).within(timeout, clock)
+        unsampled = invoke = bound.invoke
         if bound.actor is None:
             attach(GROUND)  # once for all that is not sampled; each that is has a context of its own
         else:  # whose `on_start` and `on_stop` are none of a message's business
             unsampled = _on_the_ground(invoke)
         traced = self._of_batches(invoke, unsampled) if batch else self._of_messages(invoke, unsampled)
-        return Bound(traced, bound.actor)
+        return bound._replace(invoke=traced)
 
     def _of_messages(self, invoke: Invoke, unsampled: Invoke) -> Invoke:
         within = self._within_one

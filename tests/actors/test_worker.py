@@ -782,6 +782,77 @@ async def test_a_generator_cancelled_half_way_gives_everything_again():
     assert bench.owner == [whole.receipt]
 
 
+@pytest.mark.parametrize("used", [0, 3])
+async def test_the_time_of_a_generator_stands_while_it_waits_for_room_behind_it(used):
+    bench = Bench(behind=RUN)
+
+    def filling(emit):
+        async def invoke(message):
+            await bench.clock.sleep(used)
+            for item in range(3 * RUN):
+                await emit(message, item)
+            await bench.clock.sleep(4 - used)
+
+        return invoke
+
+    bench.put("a")
+    async with running(bench.worker(emitting=filling, timeout=5).run):
+        bench.clock.advance(used)
+        await quiet()
+        for _ in range(2):
+            assert bench.behind.statistics().putters_waiting == 1
+            bench.clock.advance(100)
+            await quiet()
+            assert len(bench.results()) == RUN
+            await quiet()
+        assert len(bench.results()) == RUN
+        bench.clock.advance(4 - used)
+        await quiet()
+        assert bench.owner.outcomes == {"a": "DONE"}
+    assert bench.clock.next_due() is None
+
+
+async def test_a_generator_that_takes_too_long_fails_whether_or_not_it_had_to_wait_for_room():
+    bench = Bench(behind=RUN)
+
+    def filling(emit):
+        async def invoke(message):
+            await bench.clock.sleep(3)
+            for item in range(2 * RUN):
+                await emit(message, item)
+            await bench.clock.sleep(3)
+
+        return invoke
+
+    bench.put("a")
+    async with running(bench.worker(emitting=filling, timeout=5).run):
+        bench.clock.advance(3)
+        await quiet()
+        bench.clock.advance(100)
+        await quiet()
+        bench.results()
+        await quiet()
+        bench.clock.advance(1.9)
+        await quiet()
+        assert bench.mailbox.held == 1
+        bench.clock.advance(0.1)
+        await quiet()
+        assert bench.mailbox.held == 0
+        bench.results()
+    assert bench.owner.reasons == ["the handler took longer than timeout=5 s"]
+    assert bench.clock.next_due() is None
+
+
+async def test_a_generator_that_is_stopped_while_it_waits_for_room_leaves_no_timer():
+    bench = Bench(behind=1)
+    bench.put(range(10 * RUN))
+    async with running(bench.worker(emitting=spreading, timeout=5).run):
+        assert bench.behind.statistics().putters_waiting == 1
+    assert bench.mailbox.held == 0
+    assert len(bench.mailbox) == 1
+    assert bench.clock.next_due() is None
+
+
 def as_it_is(emit):
     """A generator handler that passes its message on as it finds it, and then fails at its first try."""
 

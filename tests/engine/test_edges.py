@@ -9,7 +9,9 @@ import anyio
 import pytest
 from pydantic import BaseModel, field_validator
 
+from actors import VirtualClock
 from headrace import Actor, Batch, DrainTimeout, Engine, Harness, Memory, Message, Retry, Topology, TopologyError
+from tests.engine.telemetry.traced import Spans
 
 pytestmark = pytest.mark.anyio
 
@@ -310,6 +312,39 @@ async def test_a_publishers_key_may_raise_anything() -> None:
 
 
 # -- start and end ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("traced", [False, True])
+async def test_a_generator_that_waits_while_nobody_takes_what_it_makes_is_not_late(traced: bool) -> None:
+    memory, topology, clock, spans = Memory(), Topology("shop"), VirtualClock(), Spans()
+    out = memory.topic("out", group="readers", capacity=100)
+
+    @topology.publisher(out, mailbox=100)
+    @topology.subscriber(memory.topic("in"), timeout=5)
+    async def many(count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    reader, read = out.source("readers"), 0
+    await reader.open()
+    async with memory:
+        await memory.topic("in").publish(1000)
+    with anyio.fail_after(20):
+        async with Engine(topology, clock=clock, tracer_provider=spans.provider if traced else None) as engine:
+            (handling,) = [running for running in engine.running if running.ledgers]
+            (publishing,) = [running for running in engine.running if not running.ledgers]
+            while not publishing.mailbox.statistics().putters_waiting:
+                await anyio.sleep(0.001)
+            clock.advance(1000)
+            await anyio.wait_all_tasks_blocked()
+            while read < 1000:
+                run = await reader.fetch(100)
+                read += len(run)
+                await reader.settle(run, [])
+            while handling.ledgers[0].open:
+                await anyio.sleep(0.001)
+    assert len(spans.named("process in")) == traced
+    assert not memory.messages("in.dead")
 
 
 async def test_an_engine_that_has_not_started_can_be_drained() -> None:
