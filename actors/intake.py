@@ -112,6 +112,9 @@ class Intake:
             release = getattr(self.ledger.source, "release", None)
             if release is not None:
                 await self.link.insist(release)
+            if self.sieve is not None and self.sieve.waiting:  # it was fetched: it goes on, paused or not
+                self._hand.extend(await self.sieve.sift())
+                return
             await resumed.wait()
         if self.ledger.behind:
             await self.ledger.keep_pace()

@@ -271,9 +271,34 @@ async def test_paused_while_it_looks_up_it_goes_on_with_the_same_run():
         await quiet()
         stage.store.down = False
         stage.intake.resume()
+        stage.clock.advance(10)
         await quiet()
         assert bodies(stage.take()) == ["a1", "b1"]
         assert stage.wire.limits[0] == 100
+
+
+async def test_paused_while_it_looks_up_it_hands_on_what_was_fetched_and_fetches_no_more():
+    stage = Stage(b"a1", b"b1", b"a2")
+    stage.store.down = True
+    async with running(stage.ledger.run, stage.intake.run):
+        stage.intake.pause()
+        await quiet()
+        stage.store.down = False
+        stage.clock.advance(10)
+        await quiet()
+        fetches = len(stage.wire.limits)
+        stage.wire.bring(b"c1")
+        await quiet()
+        first, other = stage.take()
+        assert bodies([first, other]) == ["a1", "b1"]
+        dead(first)
+        await quiet()
+        assert bodies(stage.take()) == ["a2"]
+        assert stage.intake.paused
+        assert len(stage.wire.limits) == fetches
+        stage.intake.resume()
+        await quiet()
+        assert bodies(stage.take()) == ["c1"]
 
 
 # -- every order in which things may happen --------------------------------------------------------------------------
