@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Iterable, Iterator
 from dataclasses import dataclass, field
+from inspect import ismethod
 from typing import Any
 
 from actors import Broker, Endpoint
@@ -12,16 +13,21 @@ from topologies.place import Where
 from topologies.signature import name_of
 
 
+def _identity(target: Any) -> Hashable:
+    """What a target is known by: itself, and of a method, which is made anew each time it is named, what it is of."""
+    return (id(target.__self__), id(target.__func__)) if ismethod(target) else id(target)
+
+
 @dataclass(eq=False, slots=True)
 class Scope:
     """The stages of one included topology; what is not found in it is looked for in those around it."""
 
     around: "Scope | None"
-    stages: dict[int, list["Node"]] = field(default_factory=dict)
+    stages: dict[Hashable, list["Node"]] = field(default_factory=dict)
 
     def find(self, target: Any) -> list["Node"]:
         """The stages that this function, class or publisher was declared as."""
-        found = self.stages.get(id(target))
+        found = self.stages.get(_identity(target))
         if found is None and self.around is not None:
             return self.around.find(target)
         return found or []
@@ -30,7 +36,7 @@ class Scope:
         """Make a stage known here and in all that is around."""
         scope: Scope | None = self
         while scope is not None:
-            scope.stages.setdefault(id(node.declared.target), []).append(node)
+            scope.stages.setdefault(_identity(node.declared.target), []).append(node)
             scope = scope.around
 
 
@@ -107,7 +113,7 @@ def _name(declared: Declared, scope: Scope, taken: dict[str, int]) -> str:
     if publishes:
         taken[name] = number = taken.get(name, 0) + 1
     else:
-        number = len(scope.stages.get(id(declared.target), ())) + 1
+        number = len(scope.stages.get(_identity(declared.target), ())) + 1
     return name if number == 1 else f"{name}-{number}"
 
 

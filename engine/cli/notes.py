@@ -67,7 +67,7 @@ def _shared(graph: Graph) -> Iterator[str]:
     """Stages with different handlers that take from one group or queue: chance says which of them gets a message."""
     read = [(stage, source) for stage in graph.stages for source in stage.sources]
     for (stage, source), (other, theirs) in combinations(read, 2):
-        if stage.handler is None or other.handler is None or stage.handler.function is other.handler.function:
+        if stage.handler is None or other.handler is None or stage.handler.function == other.handler.function:
             continue
         if type(source) is type(theirs) and _group(source) is not None and _group(source) == _group(theirs):
             yield (

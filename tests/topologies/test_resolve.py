@@ -212,6 +212,29 @@ def test_what_a_router_sends_of_its_own_is_made_what_the_stage_behind_takes() ->
     assert adapt({"id": 7, "customer": "a", "total": 1}) == Order(id=7, customer="a", total=1)
 
 
+class Service:
+    async def price(self, order: Order) -> Order:
+        return order
+
+    async def audit(self, order: Order) -> None: ...
+
+    def choose(self, order: Order) -> Any:
+        return self.audit
+
+
+def test_a_method_is_the_same_stage_however_often_it_is_named() -> None:
+    topology, service, another = Topology("methods"), Service(), Service()
+    topology.subscriber(kafka.topic("in"))(service.price)
+    topology.subscriber(kafka.topic("other"), name="price-of-another")(another.price)
+    topology.publisher(kafka.topic("priced"))(service.price)
+    topology.router(service.price, to=[service.audit])(service.choose)
+    topology.subscriber()(service.audit)
+    graph = topology.graph()
+    assert names(graph) == ["price", "price-of-another", "to:priced", "choose", "audit"]
+    assert edges(graph) == {("price", "to:priced"), ("price", "choose"), ("choose", "audit")}
+    assert graph.stage("choose").targets[service.audit] == "audit"
+
+
 def test_targets_say_what_is_sent_to_them() -> None:
     topology = Topology("orders")
     out = topology.publisher(kafka.topic("out"))
