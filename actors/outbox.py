@@ -45,13 +45,15 @@ class Outlet:
 class Outbox:
     """One buffer per outlet. It outlives a crash of its worker, so what was made is passed on all the same."""
 
-    __slots__ = ("_pairs", "blocked", "buffers", "outlets")
+    __slots__ = ("_pairs", "blocked", "buffers", "outlets", "since")
 
     def __init__(self, outlets: Sequence[Outlet]) -> None:
         self.outlets = tuple(outlets)
         self.buffers: tuple[list[Message], ...] = tuple([] for _ in outlets)
         self.blocked = 0.0
         """Seconds that it waited for room behind, since somebody last looked and set it to 0."""
+        self.since: float | None = None
+        """While it waits for room: since when."""
         self._pairs = tuple(zip(self.buffers, (outlet.mailbox for outlet in outlets), strict=True))
 
     def without_last(self) -> Outbox:
@@ -72,10 +74,11 @@ class Outbox:
             if buffer:
                 mailbox.put_nowait(buffer)
                 if buffer:
-                    began = perf_counter()
+                    began = self.since = perf_counter()
                     try:
                         await mailbox.put(buffer)
                     finally:
+                        self.since = None
                         self.blocked += perf_counter() - began
 
     def __len__(self) -> int:

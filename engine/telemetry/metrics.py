@@ -8,50 +8,19 @@ which counts as many times as they are where the meter provider weighs (`weighin
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
-from time import monotonic
-from typing import Any
 
 from opentelemetry.metrics import CallbackOptions, Histogram, Meter, MeterProvider, Observation
 
 from actors import Ledger
 from engine.assembly.running import Running
 from engine.health.health import Health
+from engine.telemetry.measured import Attributes, Measured, measured
 from engine.telemetry.process import measure_process
 from engine.telemetry.weighing import PROCESS, Weighed
 
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 """Upper bounds in seconds, as the messaging conventions advise."""
-Attributes = dict[str, Any]
 Read = Callable[["Measured"], Iterable[tuple[float, Attributes]]]
-
-
-@dataclass(slots=True)
-class Measured:
-    """A stage, the attributes of whatever is measured of it, and the time that its workers have had so far."""
-
-    running: Running
-    attributes: Attributes
-    seen: float
-    worker_seconds: float = 0.0
-    _rated: float = 0.0
-    _handled: int = 0
-    _rate: float = 0.0
-
-    def wait(self) -> float:
-        """Seconds that a message waits in the mailbox: by Little's law, at the rate of the last second or more."""
-        now, handled = monotonic(), self.running.counts.handled
-        if now - self._rated >= 1.0:
-            self._rate = (handled - self._handled) / (now - self._rated)
-            self._rated, self._handled = now, handled
-        waiting = len(self.running.mailbox)
-        return waiting / max(self._rate, 0.001) if waiting else 0.0
-
-    def idle_seconds(self) -> float:
-        """Time that its workers waited for messages, as far as its pool had the size that it has now."""
-        now, counts = monotonic(), self.running.counts
-        self.worker_seconds += (now - self.seen) * self.running.pool.size
-        self.seen = now
-        return max(0.0, self.worker_seconds - counts.busy_seconds - counts.blocked_seconds)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +52,7 @@ class Metrics:
     ) -> None:
         meter = provider.get_meter("headrace", version("headrace"))
         self._meter = meter
-        self._stages = [_measured(topology, running) for topology, stages in topologies for running in stages]
+        self._stages = [measured(topology, running) for topology, stages in topologies for running in stages]
         self._observe(meter)
         self._count()
         self._gauge(health)
@@ -164,11 +133,6 @@ class Metrics:
         return lambda options: [Observation(value, has) for stage in stages for value, has in read(stage)]
 
 
-def _measured(topology: str, running: Running) -> Measured:
-    attributes, now = {"headrace.topology": topology, "headrace.stage": running.stage.name}, monotonic()
-    return Measured(running, attributes, now, _rated=now)
-
-
 def _durations(meter: Meter, name: str, told: str) -> Histogram:
     return meter.create_histogram(name, "s", told, explicit_bucket_boundaries_advisory=BUCKETS)
 
@@ -225,17 +189,13 @@ def _exceptions(stage: Measured) -> Iterator[tuple[float, Attributes]]:
 
 
 def _times(stage: Measured) -> Iterator[tuple[float, Attributes]]:
-    counts = stage.running.counts
-    for state, seconds in (
-        ("busy", counts.busy_seconds),
-        ("blocked", counts.blocked_seconds),
-        ("idle", stage.idle_seconds()),
-    ):
+    for state, seconds in zip(("busy", "blocked", "idle"), stage.times(), strict=True):
         yield seconds, {"headrace.state": state, **stage.attributes}
 
 
 def _waits(stage: Measured) -> Iterator[tuple[float, Attributes]]:
-    yield stage.wait(), stage.attributes
+    if (seconds := stage.wait()) is not None:
+        yield seconds, stage.attributes
 
 
 def _ages(stage: Measured) -> Iterator[tuple[float, Attributes]]:
