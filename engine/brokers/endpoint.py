@@ -1,10 +1,10 @@
 """What brokers and endpoints of every kind offer from outside of an engine: publishing, and asking for a reply."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import fields
 from functools import lru_cache
 from time import time_ns
-from typing import Any, Protocol, Self, cast
+from typing import Any, Protocol, Self, cast, runtime_checkable
 from uuid import uuid4
 
 from anyio import CancelScope, Lock, fail_after
@@ -153,6 +153,14 @@ class OwnEndpoint(Endpoint, Protocol):
     def sink_kind(self) -> Hashable: ...
 
 
+@runtime_checkable
+class Remembering(Protocol):
+    """A sink that keeps something of a run that failed, for when it is published again."""
+
+    def forget(self, run: Sequence[Message]) -> None:
+        """It will not be."""
+
+
 class Session:
     """The sinks and the inbox that one broker object has open for those outside of an engine."""
 
@@ -170,10 +178,15 @@ class Session:
         message.destination = endpoint.name
         sink = self._sinks.get(endpoint.sink_kind) or await self._open(endpoint)
         traced = outside()
-        if traced is None:
-            await sink.publish([message])
-        else:
-            await traced.publish(sink, endpoint, message)
+        try:
+            if traced is None:
+                await sink.publish([message])
+            else:
+                await traced.publish(sink, endpoint, message)
+        except BaseException:
+            if isinstance(sink, Remembering):
+                sink.forget([message])  # whoever tries again makes another
+            raise
 
     async def ask(self, endpoint: OwnEndpoint, message: Message) -> Message:
         """Publish one message and wait for the reply to it."""

@@ -90,6 +90,10 @@ class StreamSink:
         if failures:
             raise PublishError(failures)
 
+    def forget(self, run: Sequence[Message]) -> None:
+        """A run that failed is not published again: its ids are not kept."""
+        self._ids.settle(run)
+
     @property
     def in_flight(self) -> int:
         """Two: the server takes what comes over one connection in order, and confirms both in the time of one."""

@@ -7,7 +7,7 @@ import anyio
 import psutil
 import pytest
 
-from actors import BrokerUnavailable, Message, Sent
+from actors import BrokerRefused, BrokerUnavailable, Message, Sent
 from engine.nats.broker import Nats
 from engine.nats.sink import UNSENT, StreamSink
 from tests.brokers.at_nats import client, names, proxy, run_of, state, stored
@@ -217,3 +217,18 @@ async def test_a_server_that_stands_still_costs_no_socket_and_no_task(nats_serve
         await eventually(as_before)
     finally:
         nats_server.resume()
+
+
+async def test_what_was_published_from_outside_and_failed_is_not_kept(nats_server: Server, client: Any) -> None:
+    stream, subject = names()
+    await client.jetstream().add_stream(name=stream, subjects=[subject], max_msgs=1, discard="new")
+    broker = Nats(nats_server.url)
+    endpoint = broker.stream(stream, subject=subject)
+    async with broker:
+        await endpoint.publish("there is room")
+        for _ in range(3):
+            with pytest.raises(BrokerRefused):
+                await endpoint.publish("there is none")
+        (sink,) = broker.session._sinks.values()
+        assert isinstance(sink, StreamSink)
+        assert not sink._ids._kept
