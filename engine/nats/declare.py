@@ -2,9 +2,11 @@
 
 import asyncio
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
+from math import inf
 from random import random
 from typing import Any, Literal
 
@@ -179,10 +181,15 @@ class Reader:
 
 @dataclass(frozen=True, slots=True)
 class Joined:
-    """The consumer as it is: its `ack_wait` in seconds, and the sequence up to which all is settled."""
+    """The consumer as it is: its `ack_wait` in seconds, and the sequence up to which all is settled.
+
+    A request may be for `max_batch` messages and wait for `max_expires` seconds, at most.
+    """
 
     ack_wait: float
     settled_to: int
+    max_batch: int
+    max_expires: float
 
 
 async def born(link: Link, client: Client, stream: str) -> str:
@@ -199,8 +206,7 @@ async def consumer_for(link: Link, client: Client, stream: str, reader: Reader, 
     for _ in range(_TRIES):
         info = await link.ask(client, f"CONSUMER.INFO.{where}")
         if "error" not in info:
-            ack_wait = await _joined(link, client, stream, reader, info["config"])
-            return Joined(ack_wait, _settled_to(info))
+            return await _joined(link, client, stream, reader, info)
         if info["error"].get("err_code") not in (_NO_CONSUMER, _NO_STREAM):
             raise answer(info["error"], link.where)
         config: dict[str, Any] = {
@@ -219,7 +225,7 @@ async def consumer_for(link: Link, client: Client, stream: str, reader: Reader, 
             config["filter_subject"] = reader.filter
         made = await _write(link, client, stream, reader, config, "create")
         if "error" not in made:
-            return Joined(link.target.options.ack_wait, _settled_to(made))
+            return _as_it_is(made)
         if made["error"].get("err_code") != _OTHERWISE:
             raise answer(made["error"], link.where, "choose another durable=, or change the stream")
     raise BrokerUnavailable(f"{link.where}: others keep changing the consumer {reader.name}")
@@ -238,8 +244,9 @@ async def _write(
     return await link.ask(client, subject, {"stream_name": stream, "config": config, "action": action})
 
 
-async def _joined(link: Link, client: Client, stream: str, reader: Reader, config: dict[str, Any]) -> float:
+async def _joined(link: Link, client: Client, stream: str, reader: Reader, info: dict[str, Any]) -> Joined:
     """Read by a consumer that is there, if it is what is needed; one with less room gets more."""
+    config = info["config"]
     filters = config.get("filter_subjects") or [config.get("filter_subject") or ""]
     otherwise = {
         "filter_subject": (", ".join(filters), reader.filter or ""),
@@ -255,4 +262,14 @@ async def _joined(link: Link, client: Client, stream: str, reader: Reader, confi
         )
     if 0 < config.get("max_ack_pending", -1) < reader.pending:
         await _write(link, client, stream, reader, {**config, "max_ack_pending": reader.pending}, "update")
-    return float(config.get("ack_wait") or 30e9) / 1e9
+    return _as_it_is(info)
+
+
+def _as_it_is(info: dict[str, Any]) -> Joined:
+    config = info["config"]
+    return Joined(
+        ack_wait=(config.get("ack_wait") or 30e9) / 1e9,
+        settled_to=_settled_to(info),
+        max_batch=config.get("max_batch") or sys.maxsize,
+        max_expires=(config.get("max_expires") or inf) / 1e9,
+    )

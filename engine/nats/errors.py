@@ -11,6 +11,7 @@ _REMEDIES = (
     ("authorization violation", "correct user, password, token or credentials in the URL or in Nats(...)"),
     ("authentication", "correct user, password, token or credentials in the URL or in Nats(...)"),
     ("authorization timeout", "correct user, password, token or credentials in the URL or in Nats(...)"),
+    ('"$js.ack.', "give this user the right to publish to $JS.ACK.>"),
     ("permissions violation", "give this user the right to that subject, or log in as another one"),
     ("maximum connections", "raise max_connections of the server"),
     ("secure connection", "write tls:// in the URL"),

@@ -20,7 +20,7 @@ from actors import BrokerError, BrokerUnavailable, Message
 from engine.nats.client import Link, flushed
 from engine.nats.declare import Place, Reader, born, consumer_for, stream_for
 from engine.nats.direct import DirectClient
-from engine.nats.errors import trouble
+from engine.nats.errors import refused, trouble
 from engine.nats.headers import decode
 from engine.nats.options import Target
 from engine.nats.orphans import answer_roll_call, call_back, is_alone
@@ -49,7 +49,7 @@ class StreamSource:
         self._target = target
         self._place = place
         self._reader = reader
-        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, take=self._take)
+        self._link = Link(target, f"{place.stream} {place.subject}", self._start, self._lost, self._denied, self._take)
         self._renewing: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
         self._held: dict[Message, str] = {}
@@ -72,6 +72,8 @@ class StreamSource:
         """How often the consumer was found deleted, and made anew."""
         self._heard = False
         self._broken = False
+        self._trouble: BrokerError | None = None
+        """What somebody has to mend."""
         self._missing = False
         self._pause = False
         self._patience = target.options.timeout
@@ -91,6 +93,7 @@ class StreamSource:
         await self._inherit(client, stream)
         await self._listen(client)
         self._broken = False
+        self._trouble = None
 
     async def _listen(self, client: DirectClient) -> None:
         inbox = client.new_inbox()
@@ -134,6 +137,7 @@ class StreamSource:
         self._ack_wait = joined.ack_wait
         self._seen = max(self._seen, joined.settled_to)
         self._pulls.subject = f"{self._target.api}.CONSUMER.MSG.NEXT.{stream}.{self._reader.name}"
+        self._pulls.within(joined.max_batch, joined.max_expires)
         self._missing = False
         return stream
 
@@ -156,6 +160,12 @@ class StreamSource:
         self._pulls.asked = 0
         self._broken = True
         self._news.set()
+
+    def _denied(self, said: str) -> None:
+        """What is said of anything but its acknowledgements, its requests and their answers is of no account."""
+        if any(each.lower() in said for each in (_ACKS, self._pulls.subject, self._pulls.inbox)):
+            self._trouble = refused(self._link.where, said)
+            self._news.set()
 
     async def close(self) -> None:
         """Give what is not settled back to the server."""
@@ -217,6 +227,10 @@ class StreamSource:
         while True:
             if self._renewing is None:
                 raise BrokerUnavailable(f"this source of {self._place.subject} is closed: open it before fetching")
+            if self._trouble is not None:
+                found, self._trouble = self._trouble, None
+                await self._link.close()  # the next one begins with what was not settled, and asks how the consumer is
+                raise found
             if self._buffer and self._gathering is None:
                 await self._ask_ahead(limit)
                 if not (buffer := self._buffer) or self._gathering is not None:
@@ -289,9 +303,9 @@ class StreamSource:
         self._held[message] = reply
         self._buffer.append(message)
         self._pulls.came()
-        if self._gathering is None:
+        if self._gathering is None or self._pulls.asked <= 0:
             self._news.set()
-        elif message.attempt > 1:
+        if self._gathering is not None and message.attempt > 1:
             self._called_back -= 1
             if self._called_back <= 0:
                 self._ungather()
@@ -301,7 +315,10 @@ class StreamSource:
         told = self._pulls.told(record)
         if told:
             self._missing = self._missing or told == "missing"
-            self._pause = self._pause or told == "refused"
+            self._pause = self._pause or told == "busy"
+            if told == "refused":
+                remedy = f"choose another durable=, or have {self._reader.name} take plain requests for messages"
+                self._trouble = refused(self._link.where, self._pulls.said, remedy)
             self._news.set()
 
     # -- settling ------------------------------------------------------------------------------------------------
@@ -332,7 +349,7 @@ class StreamSource:
         if run[1:]:
             await client.answer_all([self._held[message] for message in run[:-1]], NAK)
         for message in run[-1:]:
-            await client.request(self._held[message], NAK, timeout=self._target.options.timeout)
+            await self._link.request(client, self._held[message], NAK)
 
     async def _renew(self) -> None:
         while True:

@@ -83,7 +83,7 @@ async def call_back(link: Link, client: Client, consumer: str, held: Callable[[]
     for sequence in orphans[:-1]:
         await client.publish(told.format(sequence), NAK)
     for sequence in orphans[-1:]:
-        await client.request(told.format(sequence), NAK, timeout=link.target.options.timeout)
+        await link.request(client, told.format(sequence), NAK)
     if lost:
         logger.info("%s: %d messages of a lost connection are called back", link.where, lost)
     return lost

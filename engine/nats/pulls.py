@@ -14,6 +14,10 @@ EXPIRES = 30.0
 FULL = 2
 """Requests in a row that came full, from which on the next one goes out before anybody waits for it."""
 
+_WRONG = ("400", "412")
+"""Of a request that the server would not take again either; 409 may be that, or pass, as a change of leaders does."""
+_LIMITS = ("Exceeded MaxRequest", "push based")
+
 
 class Pulls:
     """Requests for messages. A message does not say which request it belongs to, so there is one at a time.
@@ -22,14 +26,18 @@ class Pulls:
     """
 
     def __init__(self, target: Target, bound: int) -> None:
-        beat = min(target.options.timeout / 2, EXPIRES / 3)
-        self._terms = {"expires": round(EXPIRES * 1e9), "idle_heartbeat": round(beat * 1e9)}
+        self._beat = target.options.timeout / 2
+        self._terms: dict[str, int] = {}
+        self._batch = 0
         self._bound = bound
         self.subject = ""
         """Where requests go."""
         self.asked = 0
         """Messages that the request under way may still bring."""
-        self._inbox = ""
+        self.inbox = ""
+        """What the answers to them begin with."""
+        self.said = ""
+        """What the server said when it took none."""
         self._number = 0
         self._most = 0
         """The most that a fetch had room for."""
@@ -38,16 +46,22 @@ class Pulls:
 
     def begin(self, inbox: str) -> None:
         """Begin anew, on a new connection."""
-        self._inbox = inbox
+        self.inbox = inbox
         self.asked = self._full = 0
 
+    def within(self, batch: int, expires: float) -> None:
+        """Ask for so many at most, for so many seconds at most."""
+        expires = min(EXPIRES, expires)
+        self._batch = batch
+        self._terms = {"expires": int(expires * 1e9), "idle_heartbeat": int(min(self._beat, expires / 3) * 1e9)}
+
     async def ask(self, client: Client, most: int, where: str) -> None:
-        """Ask for so many. Raises `BrokerUnavailable` and `BrokerRefused`."""
-        self.asked = most
+        """Ask for so many, or as many as the consumer allows. Raises `BrokerUnavailable` and `BrokerRefused`."""
+        self.asked = min(most, self._batch)
         self._number += 1
-        request = json.dumps({"batch": most, **self._terms}).encode()
+        request = json.dumps({"batch": self.asked, **self._terms}).encode()
         try:
-            await client.publish(self.subject, request, reply=f"{self._inbox}.{self._number}")
+            await client.publish(self.subject, request, reply=f"{self.inbox}.{self._number}")
         except Exception as error:
             self.asked = 0
             raise trouble(error, where) from None
@@ -64,13 +78,16 @@ class Pulls:
         room = min(self._most, self._bound - held)
         return room if self.asked <= 0 and self._full >= FULL and 4 * room >= self._most else 0
 
-    def told(self, record: Msg) -> Literal["", "over", "missing", "refused"]:
-        """What the server says: that the request is over, that there is no consumer, that it takes none now."""
+    def told(self, record: Msg) -> Literal["", "over", "missing", "busy", "refused"]:
+        """What the server says: the request is over, there is no consumer, it takes none now, or never takes such."""
         headers = record.headers or {}
         status, said = headers.get("Status"), headers.get("Description", "")
-        if status == "100" or record.subject != f"{self._inbox}.{self._number}":
+        if status == "100" or record.subject != f"{self.inbox}.{self._number}":
             return ""
         self.asked = self._full = 0
         if status == "503" or "Deleted" in said:
             return "missing"
-        return "over" if status in ("404", "408") else "refused"
+        if status in ("404", "408"):
+            return "over"
+        self.said = f"{status} {said}"
+        return "refused" if status in _WRONG or any(each in said for each in _LIMITS) else "busy"

@@ -88,3 +88,9 @@ async def opens(endpoint: Any) -> None:
     async with opened(source):
         await publish(endpoint, 1)
         assert numbers(await source.fetch(1)) == [1]
+
+
+async def vanish(source: Any) -> None:
+    """End the way a killed process does: the connection is gone, and nothing is given back."""
+    source._renewing.cancel()
+    await source._link.close()

@@ -82,6 +82,28 @@ async def test_a_stream_whose_confirms_may_not_be_heard_is_refused(servers: Site
         await few(server, timeout=0.5).stream("S").sink().open()
 
 
+async def test_a_source_that_may_not_acknowledge_is_refused_and_hands_nothing_out_again(servers: Site) -> None:
+    server, unique = lets(servers, publish={"deny": ["$JS.ACK.>"]}), uuid4().hex
+    sink = Nats(server.url).stream(f"S-{unique}").sink()
+    source = few(server, ack_wait=1, timeout=0.5).stream(f"S-{unique}").source("readers")
+    async with opened(sink, source):
+        await sink.publish([message(1, f"S-{unique}")])
+        with anyio.fail_after(10):
+            run = await source.fetch(1)
+            await source.settle(run, [])
+            for _ in range(3):
+                with refusal("permissions violation", "publish to $JS.ACK.>"):
+                    await source.fetch(1)
+
+
+async def test_a_source_that_may_not_ask_for_messages_is_refused(servers: Site) -> None:
+    server, unique = lets(servers, publish={"deny": ["$JS.API.CONSUMER.MSG.NEXT.>"]}), uuid4().hex
+    source = few(server).stream(f"S-{unique}").source("readers")
+    async with opened(source):
+        with anyio.fail_after(4), refusal("permissions violation", f"$JS.API.CONSUMER.MSG.NEXT.S-{unique}."):
+            await source.fetch(1)
+
+
 def test_denials_are_found_by_what_the_server_named() -> None:
     denied = Denials()
     assert not denied

@@ -9,7 +9,7 @@ import pytest
 
 from actors import BrokerUnavailable, Message
 from engine.nats.broker import Nats
-from tests.brokers.at_nats import client, consumer, names, publish, state, stream_at
+from tests.brokers.at_nats import client, consumer, names, publish, state, stream_at, vanish
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist
 from tests.servers.nats import Nats as Server
@@ -358,12 +358,6 @@ async def test_a_new_consumer_may_begin_at_the_latest(nats_server: Server) -> No
 
 
 # -- what a dead engine had --------------------------------------------------------------------------------------
-
-
-async def vanish(source: Any) -> None:
-    """End the way a killed process does: the connection is gone, and nothing is given back."""
-    source._renewing.cancel()
-    await source._link.close()
 
 
 async def test_what_a_dead_engine_had_comes_at_once_and_before_what_is_later(nats_server: Server) -> None:
