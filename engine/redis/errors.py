@@ -1,5 +1,6 @@
 """What redis-py's errors and Redis's answers mean: out of reach for now, or a no that somebody has to mend."""
 
+import re
 import ssl
 
 from redis.exceptions import AuthenticationError, RedisError, ResponseError
@@ -31,11 +32,15 @@ _TEXTS = (
     ("invalid password", "correct the password"),
     ("DB index", "correct the database's number, which ends the URL"),
 )
+_SCRIPT = re.compile(r"Error running script .*: -([A-Z]+) ")
+"""What Redis 6.2 answers a script that was told no; later ones say no more than the no itself."""
 _TLS = "correct cafile=, certfile=, keyfile= of Redis(...), or the host's name; a rediss: URL needs a server with TLS"
 
 
 def code(error: Exception) -> str:
     """The word that an answer of the server begins with; redis-py takes some of them off the text."""
+    if told := _SCRIPT.search(str(error)):
+        return told[1]
     return getattr(error, "status_code", None) or str(error).partition(" ")[0]
 
 

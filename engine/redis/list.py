@@ -53,6 +53,10 @@ class ListSource:
         self._slot: Slot | None = None
         self._held: dict[Message, tuple[int, bytes]] = {}
         """What was read and is not settled: its place in the order of reading, and as it is in the processing list."""
+        self._turn = asyncio.Lock()
+        """Whoever compares what is held with the processing list, and whoever removes something from both."""
+        self._unsure: tuple[Sequence[Command], Sequence[Message]] = (), ()
+        """What the server was told to remove, and has not answered."""
         self._places = count()
         self._back: deque[Message] = deque()
         self._ready: deque[Message] = deque()
@@ -78,7 +82,7 @@ class ListSource:
                 wrong = ResponseError(f"WRONGTYPE it is a {kind.decode()}, not a list")
                 raise answer(wrong, self._teller.where)
             if self._renewing is None:
-                await self._processing.put_back(self._teller, self._processing.mine)
+                await self._processing.begin(self._teller)
             await self._processing.say_alive(self._teller)
             await self._tend(self._teller)
         except BaseException:
@@ -103,6 +107,7 @@ class ListSource:
         finally:
             for known in (self._held, self._back, self._ready, self._unfetched):
                 known.clear()
+            self._unsure = (), ()
             await self._let_go()
 
     async def _leave(self) -> None:
@@ -124,9 +129,11 @@ class ListSource:
             self._lost = True  # an answer may have been on its way
         await self._reader.close()  # while nobody reads by it nobody would notice that it is lost
         self._forget_unfetched()
-        while not await self._put_back(self._unfetched, keep=[value for _, value in self._held.values()]):
-            pass  # something was settled meanwhile
-        self._unfetched.clear()
+        async with self._turn:
+            await self._make_sure()
+            while not await self._put_back(self._unfetched, keep=[value for _, value in self._held.values()]):
+                pass  # somebody came between
+            self._unfetched.clear()
 
     async def _put_back(self, attempts: Mapping[bytes, int], keep: Iterable[bytes] = ()) -> bool:
         return await self._processing.put_back(self._teller, self._processing.mine, attempts, keep)
@@ -172,9 +179,11 @@ class ListSource:
 
     async def _look(self, limit: int) -> list[bytes]:
         if self._lost:
-            found = await self._reader.ask("LRANGE", self._processing.mine, 0, -1)
-            self._lost = False
-            return list((Counter(found) - Counter(value for _, value in self._held.values())).elements())
+            async with self._turn:
+                await self._make_sure()
+                found = await self._reader.ask("LRANGE", self._processing.mine, 0, -1)
+                self._lost = False
+                return list((Counter(found) - Counter(value for _, value in self._held.values())).elements())
         if monotonic() >= self._look_at:
             await self._tend(self._reader)
         length: Command = ("LLEN", self._list)
@@ -196,17 +205,23 @@ class ListSource:
 
     async def settle(self, done: Sequence[Message], returned: Sequence[Message]) -> None:
         """Remove `done` for good, and hand `returned` out again; what is not held is forgotten silently."""
-        held, mine = self._held, self._processing.mine
-        done = [message for message in done if message in held]
-        if done:
-            commands: list[Command] = [("LREM", mine, 1, held[message][1]) for message in done]
-            for reply in await self._teller.exchange(commands):
-                if isinstance(reply, ResponseError):
-                    raise answer(reply, self._teller.where)
-            for message in done:
-                held.pop(message, None)
+        held = self._held
+        async with self._turn:
+            await self._make_sure()
+            if known := [message for message in done if message in held]:
+                self._unsure = self._processing.settling([held[message][1] for message in known]), known
+                await self._make_sure()
         if returned:
             self._hand_out_again([message for message in returned if message in held])
+
+    async def _make_sure(self) -> None:
+        """Have removed what is to be, and was not known to be when an exchange broke: each once all the same."""
+        commands, done = self._unsure
+        if commands:
+            await self._processing.exchange(self._teller, commands)
+            self._unsure = (), ()
+            for message in done:
+                self._held.pop(message, None)
 
     def _hand_out_again(self, run: Sequence[Message]) -> None:
         """In the order in which they were read, before anything else."""

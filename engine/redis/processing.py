@@ -1,17 +1,30 @@
 """`Processing`: the lists in which what consumers of a list have read lies until it is settled, and whose they are."""
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import count
 from typing import Literal
+from uuid import uuid4
 
 from redis.exceptions import ResponseError
 
 from engine.redis.connection import Command
 from engine.redis.errors import answer
 from engine.redis.values import again, attempt_of
-from engine.redis.wire import Wire
+from engine.redis.wire import Wire, chunks
 
 End = Literal["LEFT", "RIGHT"]
+LARGE = 1 << 24
+"""Bytes of values that go into one script: from there on each goes alone."""
+MANY = 256
+"""Values in one script, while which the server does nothing else."""
+DAY = 24 * 3600
+
+# Each of them once, however often, and however late, the same number arrives: equal values cannot be told apart. A
+# server without memory does not take the number, and must be told all the same of what it can forget.
+_SETTLE = """
+if redis.pcall('ZADD', KEYS[2], 'GT', 'CH', ARGV[2], ARGV[1]) == 0 then return end
+for i = 3, #ARGV do redis.call('LREM', KEYS[1], 1, ARGV[i]) end"""
 
 
 class Processing:
@@ -28,21 +41,42 @@ class Processing:
         # In a cluster the braces put all of them on the list's own node.
         self._all = f"{source if '{' in source else '{' + source + '}'}.processing"
         self.mine = ""
+        self._me = ""
+        self._numbers = count(1)
 
     def name(self, consumer: str) -> None:
-        """Become that consumer."""
+        """Become that consumer, and another one than whoever had the name before."""
         self.mine = f"{self._all}.{consumer}"
+        self._me = uuid4().hex
+
+    async def begin(self, wire: Wire) -> None:
+        """Put back what a former process under this name left; raises here what settling would be refused with."""
+        await self.put_back(wire, self.mine)
+        await self.exchange(wire, [("DEL", _settled(self.mine)), self._settle(())])
 
     async def say_alive(self, wire: Wire) -> None:
         """Tell the others that this one is there."""
-        register: Command = ("SADD", self._all, self.mine)
-        for reply in await wire.exchange((register, ("SET", _alive(self.mine), 1, "PX", self._idle))):
-            if isinstance(reply, ResponseError):
-                raise answer(reply, wire.where)
+        mine = self.mine
+        alive: Command = ("SET", _alive(mine), 1, "PX", self._idle)
+        await self.exchange(wire, [("SADD", self._all, mine), alive, ("EXPIRE", _settled(mine), DAY)])
 
     async def say_gone(self, wire: Wire) -> None:
         """Tell them that it is not."""
-        await wire.exchange((("SREM", self._all, self.mine), ("DEL", _alive(self.mine))))
+        await wire.exchange((("SREM", self._all, self.mine), ("DEL", _alive(self.mine), _settled(self.mine))))
+
+    def settling(self, values: Sequence[bytes]) -> list[Command]:
+        """Remove each of those once from what is its own, however often it is told these same commands."""
+        most = MANY if sum(map(len, values)) < LARGE else 1
+        return [self._settle(part) for part in chunks(values, most)]
+
+    def _settle(self, values: Sequence[bytes]) -> Command:
+        return "EVAL", _SETTLE, 2, self.mine, _settled(self.mine), self._me, next(self._numbers), *values
+
+    async def exchange(self, wire: Wire, commands: Sequence[Command]) -> None:
+        """Have those done; raises what the first no means."""
+        for reply in await wire.exchange(commands):
+            if isinstance(reply, ResponseError):
+                raise answer(reply, wire.where)
 
     async def bury(self, wire: Wire) -> None:
         """Put back what those left who have not said for long that they are alive."""
@@ -97,3 +131,8 @@ def _parted(values: Iterable[bytes], keep: Iterable[bytes]) -> tuple[list[bytes]
 
 def _alive(processing: str) -> str:
     return f"{processing}.alive"
+
+
+def _settled(processing: str) -> str:
+    """Which settlings were done there: the number of the last, of whom it was."""
+    return f"{processing}.settled"

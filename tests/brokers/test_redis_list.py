@@ -7,14 +7,17 @@ from uuid import uuid4
 import anyio
 import pytest
 from redis.asyncio import Redis as Client
+from redis.exceptions import ResponseError
 
 from actors import BrokerRefused, BrokerUnavailable
 from engine.redis.broker import Redis
 from engine.redis.endpoints import RedisList
+from engine.redis.errors import answer
 from tests.brokers.contract import fetched, message, numbers, opened
 from tests.brokers.surviving import eventually, insist, survives
 from tests.servers.proxy import Proxy
 from tests.servers.redis import Redis as Server
+from tests.servers.site import Site
 
 pytestmark = pytest.mark.anyio
 
@@ -118,6 +121,116 @@ async def test_an_answer_that_is_lost_on_its_way_comes_again(redis_server: Serve
             assert numbers(run) == [1, 2]
             await insist(lambda: source.settle([*held, *run], []))
     assert await client.keys(f"*{name}*") == []
+
+
+async def test_what_is_settled_again_as_no_answer_came_is_removed_once(redis_server: Server, client: Any) -> None:
+    name = f"l-{uuid4().hex}"
+    async with Proxy(redis_server) as proxy:
+        queue = Redis(proxy.url).list(name)
+        source = queue.source("readers")
+        async with opened(source):
+            await client.rpush(name, *["the same"] * 3)
+            first, *_ = await fetched(source, 3)
+            (processing,) = await client.smembers(f"{{{name}}}.processing")
+            proxy.stall("answers")
+            async with anyio.create_task_group() as tasks:
+
+                async def lose() -> None:
+                    with pytest.raises(BrokerUnavailable):
+                        await source.settle([first], [])
+
+                tasks.start_soon(lose)
+
+                async def removed() -> bool:
+                    return bool(await client.llen(processing) == 2)
+
+                await eventually(removed)
+                proxy.reset()
+                proxy.mend()
+            await insist(lambda: source.settle([first], []))
+            assert await client.llen(processing) == 2
+        async with opened(source):
+            run = await fetched(source, 2)
+            await source.settle(run, [])
+    assert await client.keys(f"*{name}*") == []
+
+
+async def test_an_answer_lost_with_that_of_a_settling_comes_again(redis_server: Server, client: Any) -> None:
+    name = f"l-{uuid4().hex}"
+    async with Proxy(redis_server) as proxy:
+        source = Redis(proxy.url).list(name).source("readers")
+        async with opened(source):
+            await client.rpush(name, "the same", "the same")
+            first, second = await fetched(source, 2)
+            (processing,) = await client.smembers(f"{{{name}}}.processing")
+            proxy.stall("answers")
+            async with anyio.create_task_group() as tasks:
+
+                async def lose(attempt: Any) -> None:
+                    with pytest.raises(BrokerUnavailable):
+                        await attempt
+
+                tasks.start_soon(lose, source.settle([first], []))
+                tasks.start_soon(lose, source.fetch(5))
+
+                async def removed() -> bool:
+                    return bool(await client.llen(processing) == 1)
+
+                async def moved() -> bool:
+                    return bool(await client.llen(name) == 0)
+
+                await eventually(removed)
+                await client.rpush(name, "the same")
+                await eventually(moved)
+                proxy.reset()
+                proxy.mend()
+            (third,) = await fetched(source, 1)
+            await insist(lambda: source.settle([first, second, third], []))
+            assert await client.exists(processing) == 0
+
+
+async def test_what_was_told_long_ago_and_arrives_late_removes_nothing(queue: RedisList, client: Any) -> None:
+    source: Any = queue.source("readers")
+    async with opened(source):
+        await client.rpush(queue.name, *["the same"] * 4)
+        await fetched(source, 4)
+        (mine,) = await client.smembers(f"{{{queue.name}}}.processing")
+        one, another = (source._processing.settling([b"the same"]) for _ in range(2))
+        for commands in (one, one, another, one, another):
+            await source._processing.exchange(source._teller, commands)
+        assert await client.llen(mine) == 2
+
+
+async def test_without_memory_the_server_is_told_all_the_same_of_what_it_can_forget(servers: Site) -> None:
+    server = servers.get(Server, required=True)
+    queue = Redis(server.url).list(f"l-{uuid4().hex}")
+    source = queue.source("readers")
+    async with Client.from_url(server.url, protocol=2) as client, opened(source):
+        await client.rpush(queue.name, "1", "2")
+        run = await fetched(source, 2)
+        (mine,) = await client.smembers(f"{{{queue.name}}}.processing")
+        await client.config_set("maxmemory", 1)
+        try:
+            await source.settle(run[:1], [])
+        finally:
+            await client.config_set("maxmemory", 0)
+        assert await client.lrange(mine, 0, -1) == [b"2"]
+
+
+def test_what_redis_6_answers_a_script_is_known_for_what_it_is() -> None:
+    told = "Error running script (call to f_ab12): @user_script:3: @user_script: 3: -READONLY You can't write against a"
+    assert isinstance(answer(ResponseError(f"{told} read only replica. "), "there"), BrokerUnavailable)
+    assert isinstance(answer(ResponseError("Error running script: no such thing"), "there"), BrokerRefused)
+
+
+async def test_whoever_may_not_settle_is_refused_before_anything_is_read(redis_server: Server, client: Any) -> None:
+    await client.execute_command("ACL", "SETUSER", "bare", "on", "nopass", "~*", "&*", "+@all", "-@scripting")
+    try:
+        queue = Redis(redis_server.url, user="bare", password="any").list(f"l-{uuid4().hex}")
+        with pytest.raises(BrokerRefused, match=r"NOPERM .*eval"):
+            await queue.source("readers").open()
+    finally:
+        await client.execute_command("ACL", "DELUSER", "bare")
 
 
 async def test_what_was_read_and_not_fetched_goes_back_untried_and_what_was_fetched_does_not(
