@@ -1,6 +1,6 @@
 """`http_app`: the ASGI application of an engine, put together of the features that are wanted."""
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -15,7 +15,7 @@ from starlette.routing import BaseRoute, Route
 from engine.engine import Engine
 from engine.http import asyncapi, live, probes
 from engine.http.api import Api, api_routes
-from engine.http.auth import Keeper, KnownHosts
+from engine.http.auth import Guarded, Keeper, KnownHosts
 from engine.http.events import Feed
 from engine.http.limits import Bounded, Secured
 from engine.http.problems import Problem, on_error, on_http_exception, on_problem
@@ -49,10 +49,10 @@ def http_app(
 ) -> Starlette:
     """The ASGI application of an engine that runs elsewhere, or of topologies, which its own lifespan runs then.
 
-    Whatever changes something, and whatever shows messages, needs the `token`; with `guard_reading` all of the API
-    does. `hosts` are the names that requests may be addressed to beside localhost and addresses in digits; None
-    leaves that to the application that this one is mounted in. `documents` are further routes by path. Raises
-    `ValueError` for a token of fewer than eight characters, or with others than ASCII's without blanks.
+    Whatever changes something, and whatever shows messages, needs the `token`; with `guard_reading` all but the
+    probes and the page's own files does. `hosts` are the names that requests may be addressed to beside localhost and
+    addresses in digits; None leaves that to the application that this one is mounted in. `documents` are further routes
+    by path. Raises `ValueError` for a token of fewer than eight characters, or with others than ASCII's without blanks.
     """
     own = not any(isinstance(each, Engine) for each in engine)
     running = Engine(*(each for each in engine if not isinstance(each, Engine))) if own else _only(engine)
@@ -90,9 +90,7 @@ def _only(given: tuple[Any, ...]) -> Engine:
 def _routes(
     engine: Engine, features: Features, keeper: Keeper, api: Api, documents: dict[str, Renderer]
 ) -> list[BaseRoute]:
-    routes: list[BaseRoute] = []
-    if features.probes:
-        routes += probes.routes(engine)
+    routes: list[Route] = []
     if features.api:
         routes += api_routes(api, keeper)
     if features.asyncapi:
@@ -100,15 +98,17 @@ def _routes(
     for path, renderer in documents.items():
         if getattr(features, GATES.get(path, "api")):
             routes.append(Route(path, renderer, methods=["GET"]))
-    if features.page and features.api:
-        routes += live.routes()
-    else:
-        routes.append(Route("/", _contents(routes), methods=["GET"]))
-    return routes
+    open_to_all = probes.routes(engine, keeper) if features.probes else []
+    page = features.page and features.api
+    if not page:
+        routes.append(Route("/", _contents([*open_to_all, *routes]), methods=["GET"]))
+    for route in routes:
+        route.app = Guarded(route.app, keeper)
+    return [*open_to_all, *routes, *(live.routes() if page else ())]
 
 
-def _contents(routes: list[BaseRoute]) -> Callable[[Request], Any]:
-    paths = [route.path for route in routes if isinstance(route, Route) and "{" not in route.path]
+def _contents(routes: Sequence[Route]) -> Callable[[Request], Any]:
+    paths = [route.path for route in routes if "{" not in route.path]
 
     async def contents(request: Request) -> Response:
         return JSONResponse({"paths": paths})

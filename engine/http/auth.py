@@ -49,10 +49,26 @@ class Keeper:
             detail = "this token is not the engine's" if given else "send the token as `Authorization: Bearer ...`"
             raise Problem(HTTPStatus.UNAUTHORIZED, detail, CHALLENGE)
 
+    def may_read(self, request: HTTPConnection) -> bool:
+        """Whether a request may see names: everybody's, unless reading is guarded too."""
+        return not self.reading or self.known(request)
+
     def check_reading(self, request: HTTPConnection) -> None:
         """Let everybody pass, unless reading is guarded too."""
         if self.reading:
             self.check(request)
+
+
+class Guarded:
+    """What is in it is read by those alone who may."""
+
+    def __init__(self, app: ASGIApp, keeper: Keeper) -> None:
+        self.app = app
+        self.keeper = keeper
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.keeper.check_reading(HTTPConnection(scope))
+        await self.app(scope, receive, send)
 
 
 class KnownHosts:

@@ -12,6 +12,7 @@ from starlette.routing import Route
 from actors import redact
 from engine.engine import Engine
 from engine.health.health import Health
+from engine.http.auth import Keeper
 
 Probe = Literal["livez", "readyz", "startupz"]
 JUDGED: dict[Probe, Callable[[Health], bool]] = {
@@ -21,14 +22,19 @@ JUDGED: dict[Probe, Callable[[Health], bool]] = {
 }
 """What each asks. `livez` turns false only where a restart could help, so never because of a broker."""
 
-
-def routes(engine: Engine) -> Sequence[Route]:
-    """The three, each also with `?verbose`, which tells how every stage is."""
-    return [Route(f"/{probe}", _endpoint(engine, probe), methods=["GET"]) for probe in JUDGED]
+GUARDED = "reading is guarded here: its reasons are told to those with the token"
 
 
-def judged(probe: Probe, health: Health, verbose: bool) -> tuple[HTTPStatus, dict[str, Any]]:
-    """The answer of a probe: its status and its body."""
+def routes(engine: Engine, keeper: Keeper) -> Sequence[Route]:
+    """The three, each also with `?verbose`, which tells how every stage is.
+
+    They answer everybody. Who may not read is told neither reasons nor stages, which have names in them.
+    """
+    return [Route(f"/{probe}", _endpoint(engine, probe, keeper), methods=["GET"]) for probe in JUDGED]
+
+
+def judged(probe: Probe, health: Health, verbose: bool, whole: bool = True) -> tuple[HTTPStatus, dict[str, Any]]:
+    """The answer of a probe: its status and its body; without names where that is not to be the `whole` of it."""
     good = JUDGED[probe](health)
     body: dict[str, Any] = {
         "probe": probe,
@@ -37,17 +43,17 @@ def judged(probe: Probe, health: Health, verbose: bool) -> tuple[HTTPStatus, dic
         "ready": health.ready,
         "alive": health.alive,
         "draining": health.draining,
-        "reasons": [] if good else [redact(reason) for reason in health.reasons],
+        "reasons": [] if good else [redact(reason) for reason in health.reasons] if whole else [GUARDED],
     }
-    if verbose:
+    if verbose and whole:
         body["stages"] = [asdict(stage) | {"told": redact(stage.told)} for stage in health.stages]
     return HTTPStatus.OK if good else HTTPStatus.SERVICE_UNAVAILABLE, body
 
 
-def _endpoint(engine: Engine, probe: Probe) -> Callable[[Request], Any]:
+def _endpoint(engine: Engine, probe: Probe, keeper: Keeper) -> Callable[[Request], Any]:
     async def endpoint(request: Request) -> Response:
         verbose = request.query_params.get("verbose", "no").lower() not in ("no", "false", "0")
-        status, body = judged(probe, engine.health(), verbose)
+        status, body = judged(probe, engine.health(), verbose, keeper.may_read(request))
         return JSONResponse(body, status)
 
     return endpoint

@@ -1,9 +1,16 @@
 """Who may do what: the token, guarded reading, names that requests may be addressed to."""
 
+from typing import Any
+
 import pytest
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse, Response
+from starlette.routing import Route
 
 from engine import Engine, http_app
+from engine.http.app import Features
 from engine.http.auth import KnownHosts, host_of
+from engine.http.probes import GUARDED
 from tests.engine.http.served import BEARER, Mill, milling
 
 pytestmark = pytest.mark.anyio
@@ -52,6 +59,49 @@ async def test_reading_can_be_guarded_too_and_probes_are_not() -> None:
             assert (await client.get(f"/api/v1/{path}")).status_code == 401
         assert (await client.get("/api/v1/status", headers=BEARER)).status_code == 200
         assert (await client.get("/livez")).status_code == 200
+
+
+OPEN = {"/livez", "/readyz", "/startupz", "/"}
+"""What everybody may read where reading is guarded: whether it is well, and files that every engine has alike."""
+
+
+@pytest.mark.parametrize("page", [True, False])
+async def test_where_reading_is_guarded_every_route_is_but_the_probes_and_the_files_of_the_page(page: bool) -> None:
+    def figures(request: Request) -> Response:
+        return PlainTextResponse("headrace_settled_total")
+
+    documents = {"/metrics": figures, "/other": figures}
+    async with milling(guard_reading=True, documents=documents, features=Features(page=page)) as (_, _, client):
+        app: Any = client._transport.app  # type: ignore[attr-defined]
+        places = {"topology": "mill", "stage": "grind"}
+        asked = [
+            (method, route.path.replace(":path", "").format(**places))
+            for route in app.routes
+            if isinstance(route, Route)
+            for method in route.methods or ()
+        ]
+        assert {("GET", path) for path in ("/metrics", "/asyncapi", "/asyncapi.json", "/api/v1/events")} <= set(asked)
+        for method, path in asked:
+            answer = await client.request(method, path)
+            wanted = 200 if path in OPEN and (page or path != "/") else 401
+            assert (answer.status_code, path) == (wanted, path)
+        if page:
+            assert (await client.get("/page/app.js")).status_code == 200
+        for path in ("/metrics", "/asyncapi.yaml", "/api/v1/openapi.json", "/api/v1/status"):
+            assert (await client.get(path, headers=BEARER)).status_code == 200
+
+
+async def test_where_reading_is_guarded_probes_tell_no_names_to_those_without_the_token() -> None:
+    async with milling(guard_reading=True) as (_, engine, client):
+        engine.drain()
+        for query in ("", "?verbose"):
+            answer = await client.get(f"/readyz{query}")
+            assert answer.status_code == 503
+            assert answer.json()["reasons"] == [GUARDED]
+            assert "grind" not in answer.text
+        told = (await client.get("/readyz?verbose", headers=BEARER)).json()
+    assert told["reasons"] == ["it is draining"]
+    assert {stage["stage"] for stage in told["stages"]} >= {"grind"}
 
 
 @pytest.mark.parametrize(
