@@ -81,11 +81,11 @@ class Lives(Generic[L]):
                 self.now = await self._make(self._shared)
             return self.now
 
-    async def let_go(self) -> None:
+    async def let_go(self, leaving: bool = False) -> None:
         """Be done with the last one: what it holds comes again, which it would not while its channel is open."""
         last, self.now = self.now, None
         if last is not None:
-            await last.wire.close_channel(last.channel)
+            await last.wire.close_channel(last.channel, leaving)
 
     async def wire(self) -> Wire | None:
         """The connection, made anew where need be; None while closed."""
@@ -94,13 +94,15 @@ class Lives(Generic[L]):
     async def close(self, farewell: Callable[[Wire], Coroutine[Any, Any, None]] | None = None) -> None:
         """Let go of the channel, then of the connection where nobody else needs it; between them say `farewell`."""
         (shared, self._shared), last = (self._shared, None), self.now
-        if last is not None:
-            last.lost(BrokerUnavailable(f"this {self._what} was closed"))
-            await self.let_go()
-            if farewell is not None:
-                await farewell(last.wire)
-        if shared is not None:
-            await shared.leave()
+        try:
+            if last is not None:
+                last.lost(BrokerUnavailable(f"this {self._what} was closed"))
+                await self.let_go(leaving=True)
+                if farewell is not None:
+                    await farewell(last.wire)
+        finally:
+            if shared is not None:
+                await shared.leave()
 
     async def _make(self, shared: Shared) -> L:
         wire = await shared.wire()

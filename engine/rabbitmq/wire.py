@@ -23,6 +23,8 @@ from engine.rabbitmq.tap import Listener, Tap
 T = TypeVar("T")
 CLOSING = 2.0
 """Seconds that saying goodbye may take."""
+LEAVING = 0.8
+"""Seconds that it may take where nothing is wanted any more, and again as many for a sign that the server is there."""
 PROBE = 5.0
 """Seconds in which a server that is there opens a channel, whatever its queues do."""
 _LIMIT = re.compile(r"larger than .*max size (\d+)")
@@ -83,13 +85,14 @@ class Wire:
         timeout: float | None = None,
         about: object = None,
         heard: Callable[[], bool] = lambda: False,
+        probe: float = PROBE,
     ) -> T:
         """Await what aiormq does, and make its errors ours.
 
         `about` is the endpoint that something is asked for, on its channel: then a missing answer is the channel's
-        trouble alone, as long as the server answers on another one. It has a task of its own: aiormq cancels
-        whoever waits for it when the connection goes. Where the server was `heard` meanwhile, a missing answer is no
-        reason to give the connection up.
+        trouble alone, as long as the server answers on another one, within `probe` seconds. It has a task of its own:
+        aiormq cancels whoever waits for it when the connection goes. Where the server was `heard` meanwhile, a missing
+        answer is no reason to give the connection up.
         """
         if self.lost.done():
             question.close()
@@ -109,9 +112,11 @@ class Wire:
             return task.result()
         if not in_time and heard():
             raise BrokerUnavailable(f"no answer within {patience:g} s, though the server was heard")
-        raise await self._reason(task if in_time else None, patience, about) from None
+        raise await self._reason(task if in_time else None, patience, about, probe) from None
 
-    async def _reason(self, task: "asyncio.Future[Any] | None", patience: float, about: object) -> BrokerError:
+    async def _reason(
+        self, task: "asyncio.Future[Any] | None", patience: float, about: object, probe: float
+    ) -> BrokerError:
         """Why there is no answer: that task has failed, or there is none in time."""
         error = task.exception() if task is not None and not task.cancelled() else None
         if self.lost.done():
@@ -121,15 +126,15 @@ class Wire:
         if isinstance(error, ValueError | TypeError):  # what was asked cannot even be written
             return BrokerRefused(f"{about!r}: {error}")
         why = f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s"
-        if about is None or error is not None or not await self.alive():
+        if about is None or error is not None or not await self.alive(probe):
             self.lose(why)
             return refusals.again(self.lost.result())
         return BrokerUnavailable(f"{about!r}: {why}; the server is there: is the queue without a leader?")
 
-    async def alive(self) -> bool:
+    async def alive(self, probe: float = PROBE) -> bool:
         """Whether the server answers at all. If it does not, the connection is lost."""
         try:
-            channel = await self.open_channel(timeout=min(PROBE, self.options.timeout))
+            channel = await self.open_channel(timeout=min(probe, self.options.timeout))
         except BrokerError:
             return False
         await self.close_channel(channel)
@@ -170,14 +175,18 @@ class Wire:
         assert isinstance(channel, aiormq.Channel)
         return channel
 
-    async def close_channel(self, channel: aiormq.Channel) -> None:
-        """Close a channel; what was delivered to it and is not acknowledged goes back to its queue."""
+    async def close_channel(self, channel: aiormq.Channel, leaving: bool = False) -> None:
+        """Close a channel; what was delivered to it and is not acknowledged goes back to its queue.
+
+        Who is `leaving` does not wait long for a server that hangs: the connection is given up.
+        """
         if channel.is_closed:  # its listener is gone, and its number may be another's by now
             return
         self._tap.listeners.pop(channel.number, None)
         if not self.lost.done():
+            patience, probe = (LEAVING, LEAVING) if leaving else (CLOSING, PROBE)
             try:
-                await self.ask(channel.close(), CLOSING, "a channel")
+                await self.ask(channel.close(), patience, "a channel", probe=probe)
             except BrokerError:
                 pass  # it is gone either way
 
@@ -243,12 +252,13 @@ class Wire:
     async def close(self) -> None:
         """Take leave of the server."""
         self._tap.listeners.clear()
-        if not self.lost.done():
-            try:
+        try:
+            if not self.lost.done():
                 await self.ask(self._connection.close(), CLOSING)
-            except BrokerError:
-                pass
-        self.lose("closed")
+        except BrokerError:
+            pass
+        finally:  # also where it is cancelled: nobody else knows of the connection
+            self.lose("closed")
 
     def _ended(self, error: Exception | None, garbage: bytes) -> None:
         if garbage:

@@ -601,6 +601,47 @@ async def test_a_queue_whose_limit_is_taken_away_gets_what_it_had_refused(rabbit
         await insist(lambda: sink.publish([message(2, name)]))
 
 
+# -- taking leave ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("asking", [False, True], ids=["published", "asked"])
+async def test_a_block_that_ends_while_the_server_hangs_ends_in_time_and_leaves_no_connection(
+    rabbitmq_server: Server, asking: bool
+) -> None:
+    rabbit = RabbitMQ(rabbitmq_server.url, name=fresh("leaving"))
+    queues = [rabbit.queue(fresh(), kind="classic", priority=priority) for priority in (None, 1, 2)]
+    try:
+        async with rabbit:
+            for queue in queues:  # a sink each
+                await queue.publish(1)
+            if asking:
+                with pytest.raises(TimeoutError):
+                    await queues[0].request(1, timeout=0.2)
+            rabbitmq_server.pause()
+    finally:
+        rabbitmq_server.resume()
+
+    def connections() -> str:
+        return rabbitmq_server.ctl("list_connections", "client_properties")
+
+    with anyio.fail_after(20):
+        while rabbit.told.name in await anyio.to_thread.run_sync(connections):
+            await anyio.sleep(0.05)
+
+
+async def test_closing_that_is_cancelled_leaves_no_connection(proxy: Proxy) -> None:
+    sink: Any = classic(proxy).sink()
+    await sink.open()
+    wire = sink._lives.now.wire
+    proxy.stall()
+    with anyio.move_on_after(0.1) as scope:
+        await sink.close()
+    assert scope.cancelled_caught
+    assert wire.lost.done()
+    assert wire.writer.is_closing()
+    assert sink._lives.now is None
+
+
 # -- being asked ---------------------------------------------------------------------------------------------------
 
 
