@@ -1,7 +1,7 @@
 """`Bound`: a handler made ready for one worker; kept to its time, and its actor seen off."""
 
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from anyio import CancelScope, move_on_after
 
@@ -13,8 +13,15 @@ FAREWELL = 4.0
 """Seconds that an actor's `on_stop` may take; less than what a supervisor gives its children."""
 
 Invoke = Callable[[Message], Coroutine[Any, Any, Any]]
-Emit = Callable[[Message, Any], Awaitable[None]]
 Aside = Callable[[Awaitable[None]], Awaitable[None]]
+
+
+class Emit(Protocol):
+    """Takes what a generator yields: `emit(message, item)`."""
+
+    def __call__(self, message: Message, result: Any, at_once: bool = False, /) -> Awaitable[None]:
+        """`at_once`: the generator is elsewhere, so that nobody sees it wait; what there is room for goes on now."""
+        ...
 
 
 class Bound(NamedTuple):

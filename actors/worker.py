@@ -280,7 +280,7 @@ class Worker:
         self.mailbox.done(self._handled)
         self._handled.clear()
 
-    async def _emit(self, message: Message, result: Any) -> None:
+    async def _emit(self, message: Message, result: Any, at_once: bool = False) -> None:
         """One more result of a generator: goes on while its message is still being handled."""
         if self._many[0] is not message or self._many[1].body is not message.body:
             self._many = message, one_of_many(message)
@@ -293,6 +293,8 @@ class Worker:
         if len(self.outbox) >= RUN:
             room = self.outbox.flush()
             await (room if self._aside is None else self._aside(room))
+        elif at_once:
+            self.outbox.flush_nowait()
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"

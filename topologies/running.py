@@ -23,8 +23,8 @@ def running(form: Form, call: Call, emit: Emit, limiter: CapacityLimiter, *, inl
     if framed:
         take = emit
 
-        def emit_of(frame: Any, item: Any) -> Awaitable[None]:
-            return take(frame[0], item)
+        def emit_of(frame: Any, item: Any, at_once: bool = False, /) -> Awaitable[None]:
+            return take(frame[0], item, at_once)
 
         emit = emit_of
     if form is Form.ASYNC_GENERATOR:
@@ -79,7 +79,7 @@ def _inline_generator(call: Call, emit: Emit) -> Run:
 
 def _generator(call: Call, emit: Emit, limiter: CapacityLimiter) -> Run:
     async def hand_over(given: Any, item: Any) -> None:
-        await emit(given, item)
+        await emit(given, item, True)
 
     def exhaust(given: Any) -> None:
         with closing(call(given)) as items:

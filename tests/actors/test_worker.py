@@ -743,6 +743,36 @@ async def test_a_generator_of_many_items_feels_the_bound_behind_it():
     assert [receipt.outcome.name for receipt in bench.owner] == ["DONE"]
 
 
+async def test_an_item_that_is_to_go_on_at_once_does_as_far_as_there_is_room():
+    bench, gate, emitted = Bench(behind=2), Event(), []
+
+    def in_a_thread(emit):
+        async def invoke(message):
+            async def item_by_item():
+                await gate.wait()
+                for item in message.body:
+                    await emit(message, item, True)
+                    emitted.append(item)
+                await forever.wait()
+
+            async with create_task_group() as tasks:
+                tasks.start_soon(item_by_item)
+
+        return invoke
+
+    forever = Event()
+    bench.put("abc")
+    async with running(bench.worker(emitting=in_a_thread).run):
+        gate.set()
+        await quiet()
+        assert emitted == ["a", "b", "c"]
+        assert bench.results() == ["a", "b"]
+        forever.set()
+        await quiet()
+        assert bench.results() == ["c"]
+    assert bench.owner.outcomes == {"abc": "DONE"}
+
+
 async def test_an_item_that_cannot_be_passed_on_fails_the_message_and_leaves_no_branch_open():
     bench = Bench()
     bench.put("abc")

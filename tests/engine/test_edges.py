@@ -1,16 +1,29 @@
 """What handlers, models and messages may do wrong: it costs one message, or the start; never the stage behind it."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
 from types import FunctionType
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
 from pydantic import BaseModel, field_validator
 
 from actors import VirtualClock
-from headrace import Actor, Batch, DrainTimeout, Engine, Harness, Memory, Message, Retry, Topology, TopologyError
+from headrace import (
+    Actor,
+    Batch,
+    Depends,
+    DrainTimeout,
+    Engine,
+    Harness,
+    Memory,
+    Message,
+    Retry,
+    Topology,
+    TopologyError,
+)
 from tests.engine.telemetry.traced import Spans
 
 pytestmark = pytest.mark.anyio
@@ -345,6 +358,35 @@ async def test_a_generator_that_waits_while_nobody_takes_what_it_makes_is_not_la
                 await anyio.sleep(0.001)
     assert len(spans.named("process in")) == traced
     assert not memory.messages("in.dead")
+
+
+@pytest.mark.parametrize("depends", [False, True])
+async def test_what_a_generator_in_a_thread_yields_goes_on_before_it_yields_more(depends: bool) -> None:
+    memory, topology, seen = Memory(), Topology("shop"), threading.Event()
+
+    def many(count: int) -> Iterator[str]:
+        yield "first"
+        yield "second" if seen.wait(20) else "too late"
+
+    def nothing() -> int:
+        return 0
+
+    def many_with(count: int, number: Annotated[int, Depends(nothing)]) -> Iterator[str]:
+        yield from many(count)
+
+    topology.publisher(memory.topic("out"))(topology.subscriber(memory.topic("in"))(many_with if depends else many))
+    async with memory:
+        await memory.topic("in").publish(1)
+    with anyio.fail_after(10):
+        async with Engine(topology):
+            try:
+                while not memory.messages("out"):
+                    await anyio.sleep(0.001)
+            finally:
+                seen.set()
+            while len(memory.messages("out")) < 2:
+                await anyio.sleep(0.001)
+    assert [message.raw for message in memory.messages("out")] == [b"first", b"second"]
 
 
 async def test_an_engine_that_has_not_started_can_be_drained() -> None:

@@ -32,7 +32,7 @@ class Worker:
     def items(self) -> list[Any]:
         return [item for _, item in self.emitted]
 
-    async def _emit(self, message: Message, item: Any) -> None:
+    async def _emit(self, message: Message, item: Any, at_once: bool = False) -> None:
         self.emitted.append((message, item))
 
 

@@ -116,7 +116,7 @@ async def test_what_emitting_raises_closes_the_generator(router: bool) -> None:
         finally:
             closed.append("async def")
 
-    async def refuse(message: Message, item: Any) -> None:
+    async def refuse(message: Message, item: Any, at_once: bool = False) -> None:
         raise LookupError("refused")
 
     for function in (split, split_async):
@@ -139,7 +139,7 @@ async def test_a_generator_in_a_thread_ends_when_its_worker_is_cancelled() -> No
 
     with CancelScope() as scope:
 
-        async def emit(message: Message, item: Any) -> None:
+        async def emit(message: Message, item: Any, at_once: bool = False) -> None:
             emitted.append(item)
             if len(emitted) == 3:
                 scope.cancel()
@@ -161,7 +161,7 @@ async def test_workers_in_threads_never_wait_for_threads_that_wait_for_them() ->
     def release(order: int) -> None:
         from_thread.run_sync(released.set)
 
-    async def emit(message: Message, item: Any) -> None:
+    async def emit(message: Message, item: Any, at_once: bool = False) -> None:
         nonlocal waiting
         waiting += 1
         if waiting == 50:
