@@ -82,7 +82,6 @@ class Retries:
 
     def _wait(self, message: Message, delay: float) -> None:
         due = self.clock.now() + delay
-        self.counts.retried += 1
         message.attempt += 1
         self._count += 1
         lane = getattr(message, "lane", None)
@@ -101,6 +100,7 @@ class Retries:
         messages, _ = self._waiting.pop(slot)
         self._count -= len(messages)
         if renewed := [message for message in messages if self._renewed(message)]:
+            self.counts.retried += len(renewed)
             self.mailbox.put_back(renewed)
 
     def _renewed(self, message: Message) -> bool:

@@ -79,7 +79,7 @@ class Metrics:
         count("messaging.client.sent.messages", "{message}", "Messages published and confirmed.", _sent)
         for name, told, read in (
             ("handled", "Tries that a handler made, the failed ones among them.", lambda it: it.counts.handled),
-            ("retries", "Messages that wait, or waited, to be tried again.", lambda it: it.counts.retried),
+            ("retries", "Messages that were tried again.", lambda it: it.counts.retried),
             ("dropped", "Messages that a handler dropped by name.", lambda it: it.counts.dropped),
             ("restarts", "Workers made anew after a crash.", lambda it: it.pool.supervisor.restarts),
             ("settled", "Messages acknowledged to their broker.", _of_ledgers("settled")),

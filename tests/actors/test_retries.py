@@ -200,7 +200,7 @@ def test_a_body_that_cannot_be_made_anew_is_a_failed_try_and_harms_neither_clock
     stage.clock.advance(10)
     assert bodies(stage.mailbox.take_nowait(9)) == ["good"]
     assert stage.owner.outcomes == {"bad": "DEAD"}
-    assert stage.mailbox.held == 1
+    assert (stage.mailbox.held, stage.counts.failed, stage.counts.retried) == (1, 3, 1)
 
 
 # -- draining --------------------------------------------------------------------------------------------------------
@@ -213,8 +213,9 @@ def test_what_would_come_only_after_the_drain_is_given_back_and_the_rest_is_trie
     stage.fail(late, Retry.after(50))
     stage.retries.drain(25)
     assert stage.owner.outcomes == {"late": "RETURNED"}
-    assert (len(stage.retries), stage.mailbox.held) == (1, 1)
+    assert (len(stage.retries), stage.mailbox.held, stage.counts.retried) == (1, 1, 0)
     stage.clock.advance(5)
+    assert stage.counts.retried == 1
     assert bodies(stage.mailbox.take_nowait(9)) == ["soon"]
     stage.clock.advance(100)
     assert len(stage.owner) == 1
@@ -228,6 +229,8 @@ def test_what_fails_during_the_drain_is_given_back_where_its_next_try_would_be_t
     assert stage.fail(soon, Retry.after(20))
     assert stage.owner.outcomes == {"late": "RETURNED"}
     assert (len(stage.retries), stage.mailbox.held) == (1, 1)
+    stage.clock.advance(30)
+    assert (stage.counts.failed, stage.counts.retried) == (2, 1)
 
 
 def test_what_is_behind_a_message_given_back_goes_back_too():
