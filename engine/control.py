@@ -6,9 +6,7 @@ from difflib import get_close_matches
 from actors import HeadraceError, Intake
 from engine.assembly.assembly import Assembly
 from engine.assembly.running import Running
-
-MOST_WORKERS = 1024
-"""The most workers that a pool can be told to have: a slip of the finger must not start a million."""
+from topologies import MOST_WORKERS
 
 
 class ControlError(HeadraceError):

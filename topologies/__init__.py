@@ -10,7 +10,7 @@ from topologies.asyncapi_forms import DocumentFormat, page, page_policy, render
 from topologies.codec import Codec, codec, encode, encoder_of, guess, refusal, unpublishable
 from topologies.declare import Publisher, PublisherOptions, StageOptions
 from topologies.draw import Format, draw
-from topologies.graph import Graph, Kind, Lifespan, Settings, Stage, Workers
+from topologies.graph import MOST_WORKERS, Graph, Kind, Lifespan, Settings, Stage, Workers
 from topologies.handler import Handler, Middleware
 from topologies.inject import Context, Depends, Header
 from topologies.layout import Box, Layout, arrange
@@ -19,6 +19,7 @@ from topologies.template import Template
 from topologies.topology import Topology
 
 __all__ = [
+    "MOST_WORKERS",
     "Box",
     "Codec",
     "Context",

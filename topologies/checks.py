@@ -9,7 +9,8 @@ from typing import Any
 
 from actors import Batch, Deduplicate, Endpoint, Retry, Supervision
 from topologies.declare import Declarations, Declared, PublisherOptions, StageOptions
-from topologies.graph import Settings
+from topologies.graph import MOST_WORKERS, Settings
+from topologies.handler import Handler
 from topologies.place import Where
 from topologies.signature import Form, form_of, name_of
 
@@ -61,13 +62,25 @@ def settings_of(declared: Declared, where: Where) -> Settings:
     return settings
 
 
-def check_timeout(settings: Settings, form: Form, where: Where) -> None:
-    """Raise `TopologyError` for a timeout that could not be kept: nothing can interrupt a thread."""
-    if settings.timeout is not None and form.blocks:
-        raise where.error(
-            f"timeout={settings.timeout:g} of a {form.value}: it runs in a thread, which nothing can interrupt",
-            "write async def, or leave timeout= out and set one where it waits",
-        )
+def check_timeout(settings: Settings, handler: Handler, where: Where) -> None:
+    """Raise `TopologyError` for a timeout that could not be kept: nothing can interrupt what is no coroutine.
+
+    A router's may wait before it is called, for what it depends on and in its middleware.
+    """
+    if (
+        settings.timeout is None
+        or not handler.form.blocks
+        or (handler.inline and (handler.steps or handler.middleware))
+    ):
+        return
+    if handler.inline:
+        what, why = f"{handler.form.value} router", "it is called in the event loop, and nothing can interrupt it there"
+    else:
+        what, why = handler.form.value, "it runs in a thread, which nothing can interrupt"
+    raise where.error(
+        f"timeout={settings.timeout:g} of a {what}: {why}",
+        "write async def, or leave timeout= out and set one where it waits",
+    )
 
 
 def _count(name: str, value: Any, where: Where) -> None:
@@ -80,9 +93,15 @@ def _is_count(value: Any) -> bool:
 
 
 def _workers(name: str, value: Any, where: Where) -> None:
-    if value == "auto" or _is_count(value):
+    if value == "auto":
         return
-    if isinstance(value, tuple) and len(value) == 2 and all(map(_is_count, value)) and value[0] <= value[1]:
+    sizes = value if isinstance(value, tuple) else (value, value)
+    if len(sizes) == 2 and all(map(_is_count, sizes)) and sizes[0] <= sizes[1]:
+        if sizes[1] > MOST_WORKERS:
+            raise where.error(
+                f"{name}={value!r:.40}: a pool has {MOST_WORKERS} workers at most",
+                f"write {name}={MOST_WORKERS} or less, and start more processes where that is not enough",
+            )
         return
     raise where.error(
         f'{name}={value!r:.40}: expected a whole number, at least 1, a range or "auto"',

@@ -45,8 +45,7 @@ def _stage(node: Node, handlers: dict[Node, Handler]) -> Stage:
         from_broker=bool(node.sources),
         middleware=node.middleware,
     )
-    if not handler.inline:
-        check_timeout(settings, handler.form, node.where)
+    check_timeout(settings, handler, node.where)
     return Stage(
         name=node.name,
         kind=node.declared.kind,

@@ -17,7 +17,7 @@ class StageOptions(TypedDict, total=False):
     name: str
     """Instead of the function's own."""
     max_workers: Workers
-    """How many at once: a number, a range `(1, 64)` to find the number in, or "auto"."""
+    """How many at once, up to 1,024: a number, a range `(1, 64)` to find the number in, or "auto"."""
     mailbox: int
     """How many messages may wait; when they do, whoever sends more waits."""
     key: str | Callable[[Message], Any]
@@ -25,7 +25,7 @@ class StageOptions(TypedDict, total=False):
     retry: Retry | None
     dead_letter: Endpoint | None
     timeout: float | None
-    """Seconds that the handler may take. A `def` in a worker thread cannot be interrupted."""
+    """Seconds that the handler may take. A `def` cannot be interrupted: there it is refused."""
     batch: Batch | None
     max_body: int
     """Bytes; a larger body is dead on arrival."""

@@ -9,6 +9,8 @@ from topologies.handler import Handler
 from topologies.template import Template
 
 Workers = int | tuple[int, int] | Literal["auto"]
+MOST_WORKERS = 1024
+"""The most workers that a pool can have: a slip of the finger must not start a million."""
 Kind = Literal["subscriber", "router", "publisher"]
 Lifespan = Callable[[dict[str, Any]], AsyncIterator[None]]
 

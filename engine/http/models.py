@@ -14,10 +14,10 @@ from pydantic import (
 )
 
 from actors import State, redact
-from engine.control import MOST_WORKERS
 from engine.deadletters import Head
 from engine.health.health import StageHealth
 from engine.health.status import StageStatus
+from topologies import MOST_WORKERS
 
 
 @dataclass(frozen=True, slots=True)

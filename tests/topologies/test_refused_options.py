@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from operator import attrgetter
-from typing import Any, TypedDict
+from typing import Annotated, Any, TypedDict
 
 import pytest
 from pydantic import BaseModel
@@ -12,7 +12,7 @@ from pydantic import BaseModel
 from actors import Deduplicate, Message
 from tests.topologies.declared import Order, kafka, rabbit
 from tests.topologies.refusing import Cases, Declare, check, refusal
-from topologies import Topology
+from topologies import Depends, Topology
 
 refused = Cases()
 
@@ -123,6 +123,12 @@ OPTIONS: list[tuple[dict[str, Any], str, str]] = [
     ({"max_workers": (1, 2, 3)}, "max_workers=(1, 2, 3): expected", "max_workers=(1, 64)"),
     ({"max_workers": "many"}, "max_workers='many': expected", 'max_workers="auto"'),
     ({"max_workers": 2.5}, "max_workers=2.5: expected", "max_workers=16"),
+    (
+        {"max_workers": 100_000_000},
+        "max_workers=100000000: a pool has 1024 workers at most",
+        "max_workers=1024 or less",
+    ),
+    ({"max_workers": (1, 1025)}, "max_workers=(1, 1025): a pool has 1024 workers at most", "start more processes"),
     ({"timeout": 0}, "timeout=0: expected seconds, more than 0", "write timeout=10, or leave it out"),
     ({"timeout": -1.5}, "timeout=-1.5: expected", "write timeout=10"),
     ({"timeout": float("nan")}, "timeout=nan: expected", "write timeout=10"),
@@ -201,6 +207,42 @@ def test_a_timeout_that_nothing_could_keep_is_refused() -> None:
     error = refusal(topology.graph)
     assert "blocking: timeout=5 of a def: it runs in a thread, which nothing can interrupt" in str(error)
     assert "write async def" in error.remedy
+
+
+def test_a_timeout_of_a_router_that_nothing_could_interrupt_is_refused() -> None:
+    topology = Topology("cases")
+    out = topology.publisher(kafka.topic("out"))
+
+    @topology.router(kafka.topic("in"), to=[out], timeout=5)
+    def route(order: Order) -> Any:
+        return out
+
+    error = refusal(topology.graph)
+    assert "route: timeout=5 of a def router: it is called in the event loop, and nothing can interrupt it" in str(
+        error
+    )
+    assert "write async def" in error.remedy
+
+
+def test_a_timeout_of_a_router_that_waits_for_what_it_depends_on_can_be_kept() -> None:
+    topology = Topology("cases")
+    out = topology.publisher(kafka.topic("out"))
+
+    async def tenant() -> str:
+        return "acme"
+
+    @topology.router(kafka.topic("in"), to=[out], timeout=5)
+    def route(order: Order, name: Annotated[str, Depends(tenant)]) -> Any:
+        return out
+
+    assert topology.graph()
+
+
+@pytest.mark.parametrize("workers", [1024, (1, 1024), "auto"])
+def test_a_pool_may_have_as_many_workers_as_it_can_be_told_to_have(workers: Any) -> None:
+    topology = Topology("cases")
+    topology.subscriber(kafka.topic("in"), max_workers=workers)(plain)
+    assert topology.graph().stages[0].settings.max_workers == workers
 
 
 @pytest.mark.parametrize("name", ["", "two words", "line\n", 5])

@@ -4,8 +4,8 @@ from urllib.parse import quote
 
 import pytest
 
-from engine.control import MOST_WORKERS
 from tests.engine.http.served import BEARER, ODD, milling, until
+from topologies import MOST_WORKERS
 
 pytestmark = pytest.mark.anyio
 GRIND = "/api/v1/stages/mill/grind"
