@@ -7,7 +7,7 @@ from typing import Any
 
 from anyio import CancelScope, current_time, move_on_after
 
-from actors import Ledger
+from actors import Ledger, TopologyError
 from topologies import Lifespan
 
 logger = getLogger("headrace")
@@ -20,10 +20,9 @@ FAREWELL = 5.0
 @asynccontextmanager
 async def entered(lifespan: Lifespan, context: dict[str, Any]) -> AsyncIterator[None]:
     """A lifespan, which may take `FAREWELL` to end: what has gone wrong meanwhile is raised all the same."""
-    run: Callable[[dict[str, Any]], Any] = asynccontextmanager(lifespan)
     fault: BaseException | None = None
     with CancelScope() as patience:
-        async with run(context):
+        async with _one_yield(lifespan, context):
             try:
                 yield
             except BaseException as error:
@@ -35,6 +34,22 @@ async def entered(lifespan: Lifespan, context: dict[str, Any]) -> AsyncIterator[
         logger.error("the lifespan %s took longer than %g s to end", _name(lifespan), FAREWELL)
         if fault is not None:
             raise fault
+
+
+@asynccontextmanager
+async def _one_yield(lifespan: Lifespan, context: dict[str, Any]) -> AsyncIterator[None]:
+    """A lifespan as a context manager, named where it ends before its yield or goes on to another one."""
+    run: Callable[[dict[str, Any]], Any] = asynccontextmanager(lifespan)
+    try:
+        async with run(context):
+            yield
+    except RuntimeError as error:
+        if not str(error).startswith(("generator didn't yield", "generator didn't stop")):
+            raise
+        raise TopologyError(
+            f"lifespan {_name(lifespan)}: {error}",
+            remedy="let it come to one `yield`, and to no other: what sets up before it, what tears down behind it",
+        ) from error
 
 
 def _name(lifespan: Lifespan) -> str:

@@ -138,7 +138,7 @@ def _graves(target: str, source: str | None, app_dir: Path) -> list[Grave]:
         if grave.endpoint.capabilities.embedded:
             raise CommandError(
                 f"{grave.endpoint.name}: an embedded broker lives in its own process, and so do its dead letters",
-                "read them there, with memory.messages(), or use a broker with a server",
+                "ask the engine that runs: headrace run ... --http 127.0.0.1:8080, headrace dead list http://127.0.0.1:8080",
             )
     return meant
 

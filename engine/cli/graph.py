@@ -34,8 +34,7 @@ def graph(
     app_dir: AppDir = Path(),
 ) -> None:
     """Draw a topology: endpoints, stages with the sizes of their pools and mailboxes, and what flows where."""
-    chosen = format or (_SUFFIXES.get(output.suffix, "mermaid") if output is not None else "mermaid")
-    drawing = draw(load(target, app_dir).graph(), chosen)
+    drawing = draw(load(target, app_dir).graph(), format or _by_name(output))
     if output is None:
         print(drawing, end="")
         return
@@ -43,3 +42,15 @@ def graph(
         output.write_text(drawing, encoding="utf-8")
     except OSError as error:
         raise CommandError(f"{output}: cannot be written: {error.strerror}", code=Code.FAILED) from error
+
+
+def _by_name(output: Path | None) -> Format:
+    """The format that a file's name ends with; mermaid where there is no file, or no ending."""
+    if output is None or not output.suffix:
+        return "mermaid"
+    if output.suffix.lower() not in _SUFFIXES:
+        raise CommandError(
+            f"{output}: nothing is drawn as {output.suffix}",
+            f"end its name with one of {', '.join(_SUFFIXES)}, or write --format",
+        )
+    return _SUFFIXES[output.suffix.lower()]

@@ -10,7 +10,7 @@ import pytest
 
 from engine import closing
 from engine.assembly.connect import ByBroker
-from headrace import Actor, Batch, DrainTimeout, Engine, Memory, Retry, Topology
+from headrace import Actor, Batch, DrainTimeout, Engine, Memory, Retry, Topology, TopologyError
 
 pytestmark = pytest.mark.anyio
 
@@ -226,6 +226,26 @@ async def test_a_lifespan_that_does_not_end_is_cut_off_and_named(
     assert error.left == {"work": 1}
     assert "database took longer than 0.05 s to end" in caplog.text
     assert ended == ["outer"]
+
+
+@pytest.mark.parametrize("count", [0, 2])
+async def test_a_lifespan_that_does_not_yield_once_is_named(count: int) -> None:
+    memory, topology = Memory(), Topology("drained")
+
+    @topology.lifespan
+    async def database(context: dict[str, Any]) -> AsyncIterator[None]:
+        for _ in range(count):
+            yield
+
+    @topology.subscriber(memory.topic("in"))
+    async def work(body: dict[str, int]) -> None: ...
+
+    engine = Engine(topology.graph())
+    await fill(memory, 1)
+    with pytest.raises(
+        TopologyError, match=r"lifespan .*database: generator didn't (yield|stop)\n  let it come to one"
+    ):
+        await engine.run(burst=True)
 
 
 async def test_what_went_wrong_before_a_lifespan_hung_is_what_is_raised(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -90,9 +90,39 @@ def test_graph_writes_a_file_in_the_format_of_its_name(headrace: Command, write:
     assert (tmp_path / "o.svg").read_text().startswith("digraph")
 
 
+def test_graph_refuses_the_name_of_a_picture_that_it_cannot_draw(
+    headrace: Command, write: Write, tmp_path: Path
+) -> None:
+    write("orders.py", ORDERS)
+    assert_refused(headrace("graph", "orders", "-o", "x.png"), 2, "x.png: nothing is drawn as .png", ".svg", "--format")
+    assert not (tmp_path / "x.png").exists()
+    assert headrace("graph", "orders", "-o", "drawing").code == 0
+    assert (tmp_path / "drawing").read_text().startswith("flowchart")
+    assert headrace("graph", "orders", "-o", "x.png", "--format", "svg").code == 0
+    assert headrace("graph", "orders", "-o", "O.SVG").code == 0
+    assert (tmp_path / "O.SVG").read_text() == (tmp_path / "x.png").read_text()
+
+
 def test_graph_says_where_it_cannot_write(headrace: Command, write: Write) -> None:
     write("orders.py", ORDERS)
     assert_refused(headrace("graph", "orders", "-o", "no/such/folder.svg"), 1, "no/such/folder.svg")
+
+
+def test_dead_letters_of_the_embedded_broker_are_asked_of_the_engine_that_has_them(
+    headrace: Command, write: Write
+) -> None:
+    write(
+        "shop.py",
+        """
+        from headrace import Memory, Topology
+        memory, topology = Memory(), Topology("shop")
+        @topology.subscriber(memory.topic("in"))
+        async def take(order: dict) -> None: ...
+        """,
+    )
+    assert_refused(
+        headrace("dead", "list", "shop.py"), 2, "in.dead: an embedded broker", "dead list http://127.0.0.1:8080"
+    )
 
 
 # -- publish ---------------------------------------------------------------------------------------------------
