@@ -1,6 +1,6 @@
 """`Places`: the endpoints that topologies under test take from, publish to and bury in; any other is a slip. Pure."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -53,15 +53,22 @@ def _endpoint(asked: str, value: Any) -> Endpoint:
     return value
 
 
+def _covers(source: Endpoint, endpoint: Endpoint) -> bool:
+    covers: Callable[[str], bool] | None = getattr(source, "covers", None)
+    return covers is not None and source.broker is endpoint.broker and covers(endpoint.name)
+
+
 def _among(known: Iterable[Endpoint], endpoint: Endpoint) -> bool:
     return any(each.broker is endpoint.broker and each.name == endpoint.name for each in known)
 
 
 def _unknown(problem: str, endpoint: Endpoint, known: Iterable[Endpoint]) -> TopologyError:
     by_name = {repr(each): each for each in known}
-    same = any(each.name == endpoint.name for each in by_name.values())
-    if same:
+    over = [name for name, each in by_name.items() if _covers(each, endpoint)]
+    if any(each.name == endpoint.name for each in by_name.values()):
         hint = "a broker made anew is another one, so name the object that the topology was declared with; "
+    elif over:
+        hint = f"a Harness knows a pattern by itself alone: name {over[0]}; "
     else:
         close = get_close_matches(repr(endpoint), by_name, n=1, cutoff=0.8)
         hint = f"did you mean {close[0]}? " if close else ""

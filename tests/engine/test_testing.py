@@ -87,6 +87,10 @@ async def test_a_slip_is_told_by_what_is_close_to_it(harness: Harness) -> None:
         harness.dead_letters(RabbitMQ().queue("orders"))
     with pytest.raises(TopologyError, match=r"published.'orders'.: expected an endpoint"):
         harness.published("orders")  # type: ignore[arg-type]
+    with pytest.raises(
+        TopologyError, match=r"a Harness knows a pattern by itself alone: name .*subject\('carts\.\*'\)"
+    ):
+        await harness.publish(nats.subject("carts.eu"), {})
 
 
 async def test_where_a_reply_was_wanted_it_is_found_although_no_stage_declares_that_place(harness: Harness) -> None:
