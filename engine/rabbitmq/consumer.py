@@ -90,7 +90,7 @@ class Consumer:
         """Acknowledge, in one write; what is returned has its place at the head again."""
         if acks := self._unsettled.settle([each.tag for each in self._let_go(done)]):
             number = self.channel.number
-            self.wire.write(b"".join([frames.acknowledgement(number, *ack) for ack in acks]))
+            self.wire.line.write(b"".join([frames.acknowledgement(number, *ack) for ack in acks]))
         for each in self._let_go(returned):
             each.attempts += 1
             heappush(self._back, (each.tag, each))

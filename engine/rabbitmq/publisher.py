@@ -110,7 +110,7 @@ class Publisher:
         run = Run(failures)
         for part in self._written(messages, wanted, run):
             self._check()  # whoever has waited: the number of a channel that is given up is another's by now
-            self.wire.write(part)
+            self.wire.line.write(part)
             await self._room()
         await self.land(run)
         return run.refused
@@ -120,11 +120,11 @@ class Publisher:
         wire = self.wire
         if self._crowded or len(self._confirms) + len(messages) > wire.options.window:
             return None
-        if wire.unsent + sum([len(message.raw or b"") for message in messages]) > _UNSENT:
+        if wire.line.unsent + sum([len(message.raw or b"") for message in messages]) > _UNSENT:
             return None
         run = Run({})
         for part in self._written(messages, range(len(messages)), run):
-            wire.write(part)
+            wire.line.write(part)
         return run
 
     async def land(self, run: Run) -> None:
@@ -160,8 +160,8 @@ class Publisher:
             await self._until(lambda: len(self._confirms) < self.wire.options.window)
         finally:
             self._crowded -= 1
-        while self.wire.unsent > _UNSENT:
-            await self._patiently(self.wire.drain())
+        while self.wire.line.unsent > _UNSENT:
+            await self._patiently(self.wire.line.drain())
 
     async def _until(self, there: Callable[[], bool]) -> None:
         while not there():
@@ -174,13 +174,13 @@ class Publisher:
         wire, clock = self.wire, asyncio.get_running_loop().time
         patience = wire.options.timeout
         look = min(_REFUSED, patience)
-        before = len(self._confirms), wire.unsent
+        before = len(self._confirms), wire.line.unsent
         try:
             async with asyncio.timeout(look):
                 await waiting
         except TimeoutError:
             self.check_blocked()
-            if (len(self._confirms), wire.unsent) != before:
+            if (len(self._confirms), wire.line.unsent) != before:
                 self._still = None
             elif self._still is None:
                 self._still = clock() - look

@@ -1,13 +1,13 @@
 """`Wire`: one connection to RabbitMQ.
 
-aiormq logs in, keeps the connection alive, opens channels and declares. Messages go past it: in through a `Tap`, out by
-writing their frames behind one another to the transport that both have.
+aiormq logs in, keeps the connection alive, opens channels and declares. Messages go past it, over the `Line` that both
+have: in through its `Tap`, out by writing their frames behind one another.
 """
 
 import asyncio
 import re
 import sys
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from ssl import SSLContext
 from typing import Any, TypeVar
@@ -16,9 +16,10 @@ import aiormq
 from aiormq.exceptions import ChannelInvalidStateError
 
 from actors import BrokerError, BrokerRefused, BrokerUnavailable
-from engine.rabbitmq import frames, refusals
+from engine.rabbitmq import refusals
+from engine.rabbitmq.line import Line
 from engine.rabbitmq.options import RabbitMQOptions
-from engine.rabbitmq.tap import Listener, Tap
+from engine.rabbitmq.tap import Listener
 
 T = TypeVar("T")
 CLOSING = 2.0
@@ -36,48 +37,29 @@ class Wire:
     """A connection, from its opening to its end. A lost one is not mended: another takes its place."""
 
     def __init__(self, options: RabbitMQOptions) -> None:
-        loop = asyncio.get_running_loop()
         self.options = options
-        self.lost: asyncio.Future[BrokerError] = loop.create_future()
-        """Done with the reason when the connection is gone."""
         self.max_size = sys.maxsize
         """The longest body that the server takes, as far as it has told."""
-        self._tap = Tap(loop, self._ended)
-        self._protocol = asyncio.StreamReaderProtocol(self._tap, loop=loop)
-        self._transport: asyncio.Transport | None = None
+        self.line = line = Line(options)
+        self.lost = line.lost
+        """Done with the reason when the connection is gone."""
+        self._tap = line.tap
         self._connection: aiormq.Connection
-        self.writer: asyncio.StreamWriter
 
     async def open(self, context: SSLContext | None, purpose: str) -> None:
         """Connect and log in; raises `BrokerUnavailable` or `BrokerRefused`."""
-        options, where = self.options, self.options.where
+        options, line = self.options, self.line
         properties: dict[str, Any] = {"connection_name": f"{options.name}: {purpose}"}
         rest = dict(options.client)
         properties |= rest.pop("client_properties", {})
-        try:
-            async with asyncio.timeout(options.connect_timeout):
-                await self._connect(context, rest)
-        except TimeoutError:
-            raise BrokerUnavailable(f"RabbitMQ at {where}: not reached within {options.connect_timeout:g} s") from None
-        except OSError as error:
-            raise refusals.not_reached(where, error) from None
-        except TypeError as error:
-            raise BrokerRefused(f"RabbitMQ at {where}: client={{...}}: {error}") from None
-        transport = _Made(self._tap, self.writer)
-        self._connection = aiormq.Connection(options.url, transport_factory=transport, client_properties=properties)
+        await line.connect(context, rest)
+        self._connection = aiormq.Connection(options.url, transport_factory=line, client_properties=properties)
         try:
             await self.ask(self._connection.connect(), options.connect_timeout)
         except BaseException:
-            self.lose("given up")
-            self.writer.transport.abort()
+            line.lose("given up")
+            line.writer.transport.abort()
             raise
-
-    async def _connect(self, context: SSLContext | None, rest: Mapping[str, Any]) -> None:
-        loop, options = asyncio.get_running_loop(), self.options
-        self._transport, _ = await loop.create_connection(
-            lambda: self._protocol, options.host, options.port, ssl=context, **rest
-        )
-        self.writer = asyncio.StreamWriter(self._transport, self._protocol, self._tap, loop)
 
     async def ask(
         self,
@@ -127,7 +109,7 @@ class Wire:
             return BrokerRefused(f"{about!r}: {error}")
         why = f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s"
         if about is None or error is not None or not await self.alive(probe):
-            self.lose(why)
+            self.line.lose(why)
             return refusals.again(self.lost.result())
         return BrokerUnavailable(f"{about!r}: {why}; the server is there: is the queue without a leader?")
 
@@ -147,7 +129,7 @@ class Wire:
         the connection, and an answer may be late because they do, or because the event loop is.
         """
         clock, tap = asyncio.get_running_loop().time, self._tap
-        if not self.lost.done() and (self.unsent or clock() - tap.heard < PROBE):
+        if not self.lost.done() and (self.line.unsent or clock() - tap.heard < PROBE):
             return
         patience = min(PROBE, self.options.timeout) / 2
         for last in (False, True):  # the first question may not even have been written in time
@@ -216,23 +198,6 @@ class Wire:
         return self._connection.connection_tune.frame_max or _FRAME
 
     @property
-    def unsent(self) -> int:
-        """Bytes that wait to be sent."""
-        return self.writer.transport.get_write_buffer_size()
-
-    def write(self, data: bytes) -> None:
-        """Send that; on a connection that is lost already it goes nowhere, which is told elsewhere."""
-        if not self.writer.is_closing():  # asyncio's own loop would let it pass, uvloop raises RuntimeError
-            self.writer.write(data)
-
-    async def drain(self) -> None:
-        """Wait until little of it is left."""
-        try:
-            await self.writer.drain()
-        except OSError:
-            pass  # the connection is lost, which is told elsewhere
-
-    @property
     def version(self) -> tuple[int, ...]:
         """The server's version; (0,) for one that does not tell."""
         told = self._connection.server_properties.get("version")
@@ -244,11 +209,6 @@ class Wire:
         if found := _LIMIT.search(said):
             self.max_size = int(found[1])
 
-    def lose(self, why: str) -> None:
-        """Give the connection up, for what the server has said of it, or else for that reason."""
-        where, said = self.options.where, self._tap.said
-        self._end(refusals.not_let_in(where, said) if said else BrokerUnavailable(f"RabbitMQ at {where}: {why}"))
-
     async def close(self) -> None:
         """Take leave of the server."""
         self._tap.listeners.clear()
@@ -258,39 +218,7 @@ class Wire:
         except BrokerError:
             pass
         finally:  # also where it is cancelled: nobody else knows of the connection
-            self.lose("closed")
-
-    def _ended(self, error: Exception | None, garbage: bytes) -> None:
-        if garbage:
-            self._end(refusals.not_amqp(self.options.where, garbage))
-        else:
-            self.lose(f"the connection was lost{f': {error}' if error else ''}")
-
-    def _end(self, reason: BrokerError) -> None:
-        if self.lost.done():
-            return
-        self.lost.set_result(reason)
-        listeners = list(self._tap.listeners.values())
-        self._tap.listeners.clear()
-        for listener in listeners:
-            listener.lost(refusals.again(reason))
-        if self._transport is None:
-            return
-        if self._tap.said and not self._transport.is_closing():
-            self._transport.write(frames.CONNECTION_CLOSED)
-            self._transport.close()
-        else:
-            self._transport.abort()
-
-
-class _Made(aiormq.TransportFactory):
-    """Gives aiormq a transport that is there already."""
-
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._made = reader, writer
-
-    async def create(self, url: Any, **kwargs: Any) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        return self._made
+            self.line.lose("closed")
 
 
 def _heard(task: "asyncio.Future[Any]") -> None:

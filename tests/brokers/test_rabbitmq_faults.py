@@ -252,7 +252,7 @@ async def frames_to(queue: RabbitQueue) -> AsyncIterator[Any]:
         payload = b"\x00\x3c\x00\x00" + len(body).to_bytes(8, "big") + flags.to_bytes(2, "big") + properties
         header = frames.FRAME.pack(frames.HEADER, channel.number, len(payload)) + payload + frames.END
         method = frames.publication(channel.number, "", queue.name, False)
-        wire.writer.write(b"".join((method, header, *frames.bodies(channel.number, body, 1000))))
+        wire.line.writer.write(b"".join((method, header, *frames.bodies(channel.number, body, 1000))))
 
     yield send
     await wire.close_channel(channel)
@@ -638,7 +638,7 @@ async def test_closing_that_is_cancelled_leaves_no_connection(proxy: Proxy) -> N
         await sink.close()
     assert scope.cancelled_caught
     assert wire.lost.done()
-    assert wire.writer.is_closing()
+    assert wire.line.writer.is_closing()
     assert sink._lives.now is None
 
 
@@ -702,7 +702,7 @@ async def test_whoever_begins_to_listen_to_a_connection_that_is_lost_is_told(pro
     await sink.open()
     life = sink._lives.now
     wire, channel = life.wire, life.channel
-    wire.lose("gone")
+    wire.line.lose("gone")
     life.error = None
     wire.listen(channel, life)
     assert isinstance(life.error, BrokerUnavailable)
