@@ -11,6 +11,9 @@ from actors import BrokerError, BrokerUnavailable, Message
 from engine.brokers.telling import Telling
 from engine.nats.denials import Denials
 
+_LONGEST = 3_900
+"""Bytes of a subject: with what else stands in a line the server hangs up at more than 4,096 (`max_control_line`)."""
+
 
 class Part:
     """A message on its way: `headers` hold the id by which the server knows it again."""
@@ -87,6 +90,8 @@ def checked(subject: str) -> str:
     """A subject that can be published to; ValueError for any other."""
     if not subject or not isinstance(subject, str):
         raise ValueError(f"the subject {subject!r}: expected a name")
+    if len(subject) > _LONGEST // 4 and (size := len(subject.encode())) > _LONGEST:  # no character has more bytes
+        raise ValueError(f"the subject {subject[:40]!r}… has {size} bytes: there is room for {_LONGEST}")
     if subject[0] == "." or subject[-1] == "." or ".." in subject or any(each in subject for each in "*> \t\r\n"):
         raise ValueError(f"the subject {subject!r}: wildcards, spaces and empty parts cannot be published to")
     return subject

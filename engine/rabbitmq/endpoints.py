@@ -21,6 +21,8 @@ ALONE = replace(QUEUE, partitioned=True)
 """The same with `single_active_consumer`: one engine at a time has all of it, so order by key holds across engines."""
 EXCHANGE = replace(QUEUE, groups=True)
 """What an exchange can do: each group has a queue of its own."""
+_ANY = "{reply_to}"
+"""Where a sink for replies publishes to: to what each of them names; one such that is full holds up no other."""
 REPLY_EXPIRY = 60.0
 """Seconds that answers wait for one who has asked and has lost the connection."""
 
@@ -82,7 +84,7 @@ class RabbitQueue(Reachable):
 
     def reply_to(self, destination: str) -> "RabbitQueue":
         """The queue of that name; a reply that it does not take any more is dropped."""
-        return replies(self.broker, destination)
+        return replies(self.broker, _ANY if destination == self.name else destination)
 
     def __repr__(self) -> str:
         return f"{self.broker!r}.queue({self.name!r})"
@@ -175,7 +177,7 @@ class RabbitExchange(Reachable):
 
     def reply_to(self, destination: str) -> RabbitQueue:
         """The queue of that name; a reply that it does not take any more is dropped."""
-        return replies(self.broker, destination)
+        return replies(self.broker, _ANY if destination == self.name else destination)
 
     def __repr__(self) -> str:
         return f"{self.broker!r}.exchange({self.name!r})"

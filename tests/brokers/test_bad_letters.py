@@ -115,11 +115,11 @@ async def test_a_request_that_cannot_be_answered_is_handled_all_the_same(
 NOWHERE = {
     "memory": ["x" * 40_000, "{reply_to}"],
     "redis": ["x" * 40_000, "", "{reply_to}", "IN"],
-    "nats": ["all.>", "a..b", "a\r\nb", "{reply_to}"],
-    "rabbitmq": ["x" * 255, "amq.rabbitmq.reply-to.nobody", "{reply_to}"],
+    "nats": ["x" * 40_000, "x" * 4_096, "all.>", "a..b", "a\r\nb", "{reply_to}"],
+    "rabbitmq": ["x" * 255, "amq.rabbitmq.reply-to.nobody", "{reply_to}", "FULL"],
     "kafka": ["x" * 250, "x" * 40_000, "a/b", "..", "{reply_to}", "__consumer_offsets"],
 }
-"""Addresses that nobody can answer to; IN is where the questions lie."""
+"""Addresses that nobody can answer to; IN is where the questions lie, FULL a queue that takes no more."""
 
 
 @pytest.mark.parametrize(
@@ -131,6 +131,10 @@ async def test_an_answer_that_cannot_be_sent_holds_up_none_of_the_same_run(
     site: Site, address: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     topology, place, inbox = site.topology(), site.place("in"), site.broker.inbox()
+    address = {"IN": place.name, "FULL": f"{site.name}.full"}.get(address, address)
+    if address.endswith(".full"):
+        async with site.broker:
+            await site.broker.queue(address, kind="classic", max_length=1).publish("it is full with this")
 
     @topology.subscriber(place, max_workers=1)
     async def work(item: Item) -> Item:
@@ -142,7 +146,7 @@ async def test_an_answer_that_cannot_be_sent_holds_up_none_of_the_same_run(
     run = [Message(raw=Item(id=number, key="k").model_dump_json().encode()) for number in range(6)]
     for number, message in enumerate(run):
         message.destination = place.name
-        message.reply_to = inbox.name if number % 2 else place.name if address == "IN" else address
+        message.reply_to = inbox.name if number % 2 else address
     await sink.publish(run)
     await sink.close()
     engine = await run_until(topology, settled(6))
