@@ -3,7 +3,7 @@
 import json
 from typing import Any
 
-from engine.cli.exits import Code
+from engine.cli.exits import Code, CommandError
 from engine.cli.remote import Remote
 
 MOST = 1000
@@ -18,7 +18,7 @@ def is_engine(target: str) -> bool:
 def listed(url: str, token: str | None, source: str | None, limit: int) -> list[dict[str, Any]]:
     """The dead letters, the oldest first."""
     with Remote(url, token) as remote:
-        found: list[dict[str, Any]] = remote.get("/dead", source=source, limit=min(limit, MOST))["letters"]
+        found: list[dict[str, Any]] = remote.get("/dead", "letters", source=source, limit=min(limit, MOST))["letters"]
         return found
 
 
@@ -32,10 +32,10 @@ def whole(url: str, token: str | None, position: str, source: str | None, limit:
 def redriven(url: str, token: str | None, source: str | None, reason: str | None, limit: int, as_json: bool) -> int:
     """Have dead letters put back, and say how many of each topology were; 1 where any was refused."""
     with Remote(url, token) as remote:
+        meant = _meant(remote, source)
         results = {
             topology: remote.post("/dead/redrive", topology=topology, source=source, reason=reason, limit=limit)
-            for topology in remote.get("/status")["topologies"]
-            if source is None or source in _sources(remote, topology)
+            for topology in meant
         }
     if as_json:
         print(json.dumps(results, indent=2))
@@ -45,7 +45,16 @@ def redriven(url: str, token: str | None, source: str | None, reason: str | None
     return Code.FAILED if any(each["refused"] for each in results.values()) else Code.DONE
 
 
-def _sources(remote: Remote, topology: str) -> set[str]:
-    """Where a topology takes from, and where its dead letters lie."""
-    graves = remote.get("/dead", topology=topology, limit=1)["graves"]
-    return {name for grave in graves for name in (grave["source"], grave["endpoint"])}
+def _meant(remote: Remote, source: str | None) -> list[str]:
+    """The topologies that take from a source, or whose dead letters lie there. Raises `CommandError` for none."""
+    topologies: list[str] = remote.status()["topologies"]
+    if source is None:
+        return topologies
+    known: dict[str, list[dict[str, Any]]] = {
+        topology: remote.get("/dead", "graves", topology=topology, limit=1)["graves"] for topology in topologies
+    }
+    meant = [name for name, graves in known.items() if any(source in (it["source"], it["endpoint"]) for it in graves)]
+    if not meant:
+        names = ", ".join(grave["source"] for graves in known.values() for grave in graves)
+        raise CommandError(f"{source}: no source of that name", f"it takes from {names}")
+    return meant

@@ -1,7 +1,7 @@
 """`Remote`: a running engine, spoken to through its HTTP API."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Self
@@ -51,9 +51,17 @@ class Remote:
     def __exit__(self, *raised: object) -> None:
         self.client.close()
 
-    def get(self, path: str, **query: Any) -> Any:
-        """What there is at a path."""
-        return self._answer(self._ask("GET", path, params=_given(query)))
+    def get(self, path: str, has: str | None = None, **query: Any) -> Any:
+        """What there is at a path. What `has` no such field is no answer of an engine's."""
+        answer = self._ask("GET", path, params=_given(query))
+        found = self._answer(answer)
+        if has is not None and has not in found:
+            raise self._no_engine(answer)
+        return found
+
+    def status(self) -> Any:
+        """How the engine and its stages are."""
+        return self.get("/status", has="stages")
 
     def post(self, path: str, **body: Any) -> Any:
         """Tell it something; without a body where there is none."""
@@ -66,11 +74,13 @@ class Remote:
             if answer.status_code != 200:
                 answer.read()
                 self._answer(answer)
-            yield (json.loads(line[6:]) for line in answer.iter_lines() if line.startswith("data: "))
+            if not answer.headers.get("content-type", "").startswith("text/event-stream"):
+                raise self._no_engine(answer)
+            yield (self._read(line[6:], answer) for line in _lines(answer.iter_bytes()) if line.startswith(b"data: "))
 
     def stages(self, pattern: str) -> list[tuple[str, str]]:
         """Topology and name of all stages whose `topology.stage`, or name, matches a glob. Raises `CommandError`."""
-        there = [(each["topology"], each["stage"]) for each in self.get("/status")["stages"]]
+        there = [(each["topology"], each["stage"]) for each in self.status()["stages"]]
         exact = [each for each in there if pattern in (f"{each[0]}.{each[1]}", each[1])]
         found = exact or [
             each for each in there if fnmatchcase(f"{each[0]}.{each[1]}", pattern) or fnmatchcase(each[1], pattern)
@@ -87,12 +97,32 @@ class Remote:
 
     def _answer(self, answer: httpx.Response) -> Any:
         if answer.is_success:
-            return answer.json()
+            return self._read(answer.content, answer)
         try:
             told = answer.json()["detail"]
         except (ValueError, KeyError, TypeError):
-            told = f"{self.url} answers {answer.status_code}, and not as an engine would"
+            raise self._no_engine(answer) from None
         raise Refused(told, answer.status_code)
+
+    def _read(self, text: bytes, answer: httpx.Response) -> dict[str, Any]:
+        try:
+            found = json.loads(text)
+        except ValueError:
+            found = None
+        if not isinstance(found, dict):
+            raise self._no_engine(answer)
+        return found
+
+    def _no_engine(self, answer: httpx.Response) -> Refused:
+        return Refused(f"{self.url} answers {answer.status_code}, and not as an engine would", answer.status_code)
+
+
+def _lines(chunks: Iterable[bytes]) -> Iterator[bytes]:
+    """Lines as events have them: what else ends a line in Unicode may be within a message's text."""
+    rest = b""
+    for chunk in chunks:
+        *whole, rest = (rest + chunk).split(b"\n")
+        yield from whole
 
 
 _TOKENS = "set HEADRACE_TOKEN to what the engine was given: ASCII, with no line end behind it"
@@ -100,6 +130,7 @@ _REMEDIES = {
     401: "set HEADRACE_TOKEN, or give --token",
     403: "start the engine with HEADRACE_TOKEN set",
     404: "`headrace top` shows what there is",
+    200: "say with --url where the engine is, as it did when it began to serve",
 }
 
 

@@ -61,7 +61,7 @@ class Top(App[None]):
     def look(self) -> None:
         """Ask in a thread, so that an engine that is slow to answer does not hold up the keys."""
         try:
-            status, away = self.remote.get("/status"), None
+            status, away = self.remote.status(), None
         except CommandError as error:
             status, away = None, error.problem
         self.call_from_thread(self.take, status, away)

@@ -28,7 +28,7 @@ def top(
     if sort not in ORDERS:
         raise typer.BadParameter(f"{sort!r} is none of {', '.join(ORDERS)}", param_hint="--sort")
     with Remote(url, token) as remote:
-        status = remote.get("/status")
+        status = remote.status()
         if json_:
             print(json.dumps(status, indent=2))
             return Code.DONE

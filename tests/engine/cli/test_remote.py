@@ -43,7 +43,8 @@ async def feed(context):
         async with memory:
             while True:
                 number += 1
-                await memory.topic("orders").publish({"number": number, "text": "\\x1b[31mred"}, key="a")
+                order = {"number": number, "text": "\\x1b[31mred\\u2028two\\u2029three\\x85four"}
+                await memory.topic("orders").publish(order, key="a")
                 await anyio.sleep(0.001)
 
     async with anyio.create_task_group() as tasks:
@@ -124,9 +125,16 @@ def test_a_tap_shows_messages_and_lets_none_of_them_steer_the_terminal(steered: 
     assert "shop.check ← a {" in lines[0]
     assert "shop.check → a {" in lines[1]
     assert "\x1b" not in shown.out
-    samples = [json.loads(line) for line in steered("tap", "check", "--count", "2", "--json").out.splitlines()]
+    samples = [json.loads(line) for line in steered("tap", "check", "--count", "2", "--json").out.split("\n") if line]
     assert [sample["way"] for sample in samples] == ["in", "out"]
     assert "red" in json.loads(samples[0]["body"])["text"]
+
+
+def test_a_tap_takes_what_ends_a_line_in_unicode_for_text(steered: Command) -> None:
+    shown = steered("tap", "check", "--count", "2", "--json")
+    assert (shown.code, shown.err) == (Code.DONE, "")
+    bodies = [json.loads(line)["body"] for line in shown.out.removesuffix("\n").split("\n")]
+    assert [json.loads(body)["text"] for body in bodies] == ["\x1b[31mred\u2028two\u2029three\x85four"] * 2
 
 
 def test_dead_letters_of_an_engine_are_listed_shown_and_put_back(steered: Command, engine: str) -> None:
@@ -154,14 +162,22 @@ def test_dead_letters_of_an_engine_are_listed_shown_and_put_back(steered: Comman
         (["pause", "check", "--token", "wrong-token"], 1, ["this token is not the engine's", "HEADRACE_TOKEN"]),
         (["top", "--url", "http://127.0.0.1:1"], 69, ["no engine answers at http://127.0.0.1:1", "--http"]),
         (["top", "--url", "ftp://x"], 2, ["no URL of an engine"]),
+        (["dead", "redrive", "URL", "nosuch"], 2, ["nosuch: no source of that name", "it takes from orders"]),
         (["top", "--sort", "size"], 2, ["size", "flow, rate, fill, p99"]),
     ],
 )
-def test_what_cannot_be_done_is_told(steered: Command, arguments: list[str], code: int, words: list[str]) -> None:
-    assert_refused(steered(*arguments), code, *words)
+def test_what_cannot_be_done_is_told(
+    steered: Command, engine: str, arguments: list[str], code: int, words: list[str]
+) -> None:
+    assert_refused(steered(*(engine if each == "URL" else each for each in arguments)), code, *words)
 
 
-def test_what_is_no_engine_is_told(headrace: Command, tmp_path: Path) -> None:
+@pytest.mark.parametrize("content", [None, "<html>hello</html>", "[]", "{}"])
+def test_what_is_no_engine_is_told(headrace: Command, tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "api/v1").mkdir(parents=True)
+        for name in ("status", "tap", "dead"):
+            (tmp_path / "api/v1" / name).write_text(content)
     server = subprocess.Popen(
         [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1", "--directory", str(tmp_path)],
         stdout=subprocess.PIPE,
@@ -171,7 +187,10 @@ def test_what_is_no_engine_is_told(headrace: Command, tmp_path: Path) -> None:
     with server:
         assert server.stdout is not None
         url = server.stdout.readline().partition("(")[2].partition(")")[0].rstrip("/")
-        assert_refused(headrace("top", "--json", "--url", url), 1, "not as an engine would")
+        for asked in (["top", "--json"], ["top"], ["pause", "check"], ["tap", "check"]):
+            assert_refused(headrace(*asked, "--url", url), 1, "not as an engine would")
+        assert_refused(headrace("dead", "redrive", url), 1, "not as an engine would")
+        assert_refused(headrace("dead", "list", url), 1, "not as an engine would")
         server.kill()
 
 
