@@ -20,7 +20,8 @@ class Reading(Generic[T]):
     async def result(self, read: Callable[[], Awaitable[T]]) -> T | None:
         """What the read under way brings, or else a new one; None where `wake` comes first, and it goes on.
 
-        Raises what the read raises. Cancelled, the next call gets the same read.
+        Raises what the read raises meanwhile. Cancelled, the next call gets the same read, unless that has failed:
+        what was the trouble then need not be the trouble now.
         """
         self.begin(read)
         task = self._task
@@ -35,8 +36,8 @@ class Reading(Generic[T]):
         return task.result()
 
     def begin(self, read: Callable[[], Awaitable[T]]) -> None:
-        """Begin a read that nobody waits for yet, unless one is under way."""
-        if self._task is None:
+        """Begin a read that nobody waits for yet, unless one is under way or has brought something."""
+        if (task := self._task) is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             self._task = asyncio.ensure_future(read())
             self._task.add_done_callback(lambda _: self._news.set())
 

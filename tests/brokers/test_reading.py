@@ -57,14 +57,34 @@ async def test_a_read_that_was_begun_before_anybody_waits_is_the_one_that_is_wai
     assert reads.begun == 1
 
 
-async def test_an_error_comes_to_whoever_waits_even_later() -> None:
+async def test_an_error_comes_to_whoever_waits_even_where_another_was_cancelled() -> None:
     reading: Reading[str] = Reading()
     reads = Reads()
     with anyio.move_on_after(0):
         await reading.result(reads)
-    reads.brings.set_exception(OSError("gone"))
-    with pytest.raises(OSError, match="gone"):
-        await reading.result(reads)
+    async with anyio.create_task_group() as tasks:
+
+        async def wait() -> None:
+            with pytest.raises(OSError, match="gone"):
+                await reading.result(reads)
+
+        tasks.start_soon(wait)
+        await anyio.wait_all_tasks_blocked()
+        reads.brings.set_exception(OSError("gone"))
+    assert reads.begun == 1
+
+
+async def test_an_error_that_nobody_waited_for_is_not_told_to_whoever_asks_later() -> None:
+    reading: Reading[str] = Reading()
+    for begun_by in ("result", "begin"):
+        failed, reads = Reads(), Reads()
+        with anyio.move_on_after(0):
+            await reading.result(failed) if begun_by == "result" else reading.begin(failed)
+        failed.brings.set_exception(OSError("gone"))
+        await anyio.wait_all_tasks_blocked()
+        reads.brings.set_result("a")
+        assert await reading.result(reads) == "a"
+        assert (failed.begun, reads.begun) == (1, 1)
 
 
 async def test_being_woken_leaves_the_read_under_way() -> None:

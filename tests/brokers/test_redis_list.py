@@ -385,6 +385,26 @@ async def test_an_answer_that_nobody_fetches_expires(redis_server: Server, clien
     assert await client.exists(inbox.name) == 0
 
 
+async def test_trouble_that_is_over_is_not_told_to_whoever_asks_next(redis_server: Server) -> None:
+    async with Proxy(redis_server) as proxy:
+        inbox = Redis(proxy.url).inbox()
+        source: Any = inbox.source("asker")
+        sink = Redis(redis_server.url).inbox().sink()
+        async with opened(source, sink):
+            with anyio.move_on_after(0.01) as given_up:
+                await source.fetch(5)
+            assert given_up.cancelled_caught
+            proxy.reset()
+
+            async def noticed() -> bool:
+                return bool(source._reading._task.done())
+
+            await eventually(noticed)
+            await sink.publish([message(1, inbox.name)])
+            assert numbers(await source.fetch(5)) == [1]
+        assert proxy.resets == 1
+
+
 # -- pub/sub -----------------------------------------------------------------------------------------------------
 
 
