@@ -8,7 +8,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from engine.engine import Engine
-from engine.telemetry.scrape import Scrape
+from engine.telemetry.scrape import Scrape, form
 
 FRESH = 0.5
 """Seconds for which figures are shown again instead of being read anew: scraping fast must not slow the messages."""
@@ -19,17 +19,16 @@ load waits long for its turns."""
 
 def metrics(scrape: Scrape, engine: Engine) -> Callable[[Request], Awaitable[Response]]:
     """What answers those who scrape an engine."""
-    lock, made = Lock(), dict[bool, tuple[float, bytes, str]]()
+    lock, made = Lock(), dict[str, tuple[float, bytes, str]]()
 
     async def answer(request: Request) -> Response:
-        accept = request.headers.get("accept", "")
-        form = "openmetrics" in accept
+        wanted = form(",".join(request.headers.getlist("accept")))
         async with lock:
-            if form not in made or monotonic() - made[form][0] > FRESH:
+            if wanted not in made or monotonic() - made[wanted][0] > FRESH:
                 few = len(engine.running) <= FEW
-                text, kind = scrape.text(accept) if few else await to_thread.run_sync(scrape.text, accept)
-                made[form] = monotonic(), text, kind
-            _, text, kind = made[form]
+                text, kind = scrape.text(wanted) if few else await to_thread.run_sync(scrape.text, wanted)
+                made[wanted] = monotonic(), text, kind
+            _, text, kind = made[wanted]
         return Response(text, headers={"Content-Type": kind})
 
     return answer

@@ -38,6 +38,11 @@ def one_of(*words: str) -> Check:
     return lambda value: "" if value.strip().lower() in words else f"one of {', '.join(words)}"
 
 
+def exactly(*words: str) -> Check:
+    """One of those words, written so."""
+    return lambda value: "" if value in words else f"one of {', '.join(words)}"
+
+
 def of_group(group: str, also: Iterable[str] = (), several: bool = True) -> Check:
     """Names of what is installed for OpenTelemetry under that entry point, separated by commas."""
 
@@ -99,6 +104,7 @@ CHECKS: dict[str, Check] = {
     "OTEL_EXPORTER_OTLP_METRICS_TIMEOUT": _SECONDS,
     "OTEL_EXPORTER_OTLP_COMPRESSION": _COMPRESSION,
     "OTEL_EXPORTER_OTLP_TRACES_COMPRESSION": _COMPRESSION,
+    "OTEL_METRICS_EXEMPLAR_FILTER": exactly("trace_based", "always_on", "always_off"),
     "OTEL_METRIC_EXPORT_INTERVAL": number(1),
     "OTEL_METRIC_EXPORT_TIMEOUT": number(1),
     "OTEL_BSP_SCHEDULE_DELAY": number(1),
@@ -122,7 +128,9 @@ def look_over() -> None:
     """Take out of the environment what the SDK could make nothing of, and say so: its default counts then."""
     for name, check in CHECKS.items():
         value = os.environ.get(name, "")
-        if value and (expected := check(value)):
+        if not value:
+            os.environ.pop(name, None)  # as good as not set, says the specification; the SDK does not know
+        elif expected := check(value):
             _leave_out(name, value, expected)
     if os.environ.get("OTEL_TRACES_SAMPLER", "").strip().lower() in _RATIO:
         value = os.environ.get("OTEL_TRACES_SAMPLER_ARG", "")

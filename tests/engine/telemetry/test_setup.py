@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from engine.telemetry.environment import CHECKS, look_over
+from engine.telemetry.meters import metering
 from tests.servers.collector import Collector, Receiver
 
 ONE = """
@@ -164,6 +165,16 @@ def test_an_endpoint_without_a_scheme_is_one_for_grpc(monkeypatch: pytest.Monkey
     assert os.environ["OTEL_EXPORTER_OTLP_ENDPOINT"] == "localhost:4317"
 
 
+@pytest.mark.parametrize("value", ["Always_On", "nonsense", ""])
+def test_a_filter_of_exemplars_that_the_sdk_would_not_know_is_left_out(
+    value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("OTEL_METRICS_EXEMPLAR_FILTER", value)
+    with metering("shop", scraped=True) as meters:
+        assert meters.scrape is not None
+        assert meters.provider is not None
+
+
 def test_a_ratio_that_is_none_samples_all(tmp_path: Path) -> None:
     out, lines = run(
         tmp_path, OTEL_TRACES_EXPORTER="console", OTEL_TRACES_SAMPLER="traceidratio", OTEL_TRACES_SAMPLER_ARG="half"
@@ -180,6 +191,7 @@ def test_every_variable_that_is_looked_over_takes_its_usual_value() -> None:
         "OTEL_TRACES_EXPORTER": "otlp,console",
         "OTEL_METRICS_EXPORTER": "otlp,prometheus",
         "OTEL_TRACES_SAMPLER": "parentbased_traceidratio",
+        "OTEL_METRICS_EXEMPLAR_FILTER": "trace_based",
         "OTEL_EXPORTER_OTLP_ENDPOINT": "http://localhost:4318",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
         "OTEL_EXPORTER_OTLP_HEADERS": "a=b, c=d",
