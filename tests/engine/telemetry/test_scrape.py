@@ -7,7 +7,7 @@ from httpx import ASGITransport, AsyncClient
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.http.app import http_app
+from engine.http.app import Renderer, http_app
 from engine.http.metrics import metrics
 from engine.telemetry.scrape import OPEN_METRICS, TEXT, form, scrape
 from headrace import Engine, Memory, Topology
