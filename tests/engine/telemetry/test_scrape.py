@@ -56,7 +56,7 @@ async def test_each_is_answered_in_its_form_whoever_has_asked_before() -> None:
     async def take(body: dict) -> None: ...
 
     engine = Engine(topology)
-    documents = {"/metrics": metrics(scrape(), engine)}
+    documents: dict[str, Renderer] = {"/metrics": metrics(scrape(), engine)}
     async with AsyncClient(
         transport=ASGITransport(http_app(engine, documents=documents)), base_url="http://localhost"
     ) as client:
