@@ -225,6 +225,7 @@ class KafkaSink:
             except Exception:
                 if producer is self._producer:
                     raise
+                work.failures.clear()
 
     async def _sent(self, work: "_Work", batches: Sequence[Batch]) -> list[BaseException | None]:
         """Send batches; what each of them has failed with."""
