@@ -17,7 +17,7 @@ from aiokafka.errors import (
 
 from actors import BrokerError
 from engine.kafka.errors import mapped
-from engine.kafka.offsets import LIMIT
+from engine.kafka.maps import LIMIT
 from engine.kafka.options import KafkaOptions
 from engine.kafka.share import Share
 

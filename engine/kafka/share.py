@@ -7,7 +7,8 @@ from typing import Any
 from aiokafka import TopicPartition
 
 from actors import Message, delivered
-from engine.kafka.offsets import LIMIT, Offsets
+from engine.kafka.maps import LIMIT
+from engine.kafka.offsets import Offsets
 from engine.kafka.wire import Fetched, Record, text, unpacked
 
 logger = getLogger("headrace.kafka")

@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engine.kafka.offsets import CROWDED, LIMIT, Offsets, decode
+from engine.kafka.maps import LIMIT, decode
+from engine.kafka.offsets import CROWDED, Offsets
 
 
 def test_the_position_is_the_lowest_incomplete_offset() -> None:
