@@ -4,7 +4,6 @@ import asyncio
 from collections import Counter, deque
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import count
-from socket import gethostname
 from time import monotonic
 from typing import Literal
 
@@ -13,12 +12,12 @@ from redis.exceptions import ResponseError
 from actors import BrokerError, BrokerUnavailable, Message
 from engine.redis.connection import Command
 from engine.redis.errors import answer
+from engine.redis.member import Member
 from engine.redis.options import Target
 from engine.redis.processing import End, Processing
 from engine.redis.reading import GRACE, Reading
-from engine.redis.slots import Slot
 from engine.redis.values import element
-from engine.redis.wire import Servers, Wire
+from engine.redis.wire import Wire
 
 Side = Literal["left", "right"]
 BLOCK = 5.0
@@ -38,19 +37,13 @@ class ListSource:
     """
 
     def __init__(self, target: Target, name: str, push: Side, plain: bool) -> None:
-        options = target.options
         self._list = name
         self._take: End = "LEFT" if push == "right" else "RIGHT"
-        self._idle = round(options.min_idle * 1000)
-        self._name = options.consumer or gethostname()
-        self._scope = f"{target.where} {name} {self._name}"
+        self._idle = round(target.options.min_idle * 1000)
+        self._member = Member(target, name, place=name)
         self._processing = Processing(name, self._take, plain, self._idle)
-        servers = Servers(target)
-        self._reader = Wire(servers, name)
-        self._teller = Wire(servers, name)
+        self._reader, self._teller = self._member.reader, self._member.teller
         self._reading: Reading[list[Message]] = Reading()
-        self._renewing: asyncio.Task[None] | None = None
-        self._slot: Slot | None = None
         self._held: dict[Message, tuple[int, bytes]] = {}
         """What was read and is not settled: its place in the order of reading, and as it is in the processing list."""
         self._turn = asyncio.Lock()
@@ -73,33 +66,29 @@ class ListSource:
 
     async def open(self) -> None:
         """Take a name, and put back what a former process under that name, or any dead one, did not finish."""
-        if self._slot is None:
-            self._slot = Slot(self._scope)
-            self._processing.name(f"{self._name}:{self._slot.number}")
+        if name := self._member.take_name():
+            self._processing.name(name)
         try:
             (kind,) = await self._teller.exchange((("TYPE", self._list),))
             if kind not in (b"none", b"list") and not isinstance(kind, ResponseError):
                 wrong = ResponseError(f"WRONGTYPE it is a {kind.decode()}, not a list")
                 raise answer(wrong, self._teller.where)
-            if self._renewing is None:
+            if not self._member.is_open:
                 await self._processing.begin(self._teller)
             await self._processing.say_alive(self._teller)
             await self._tend(self._teller)
         except BaseException:
-            await self._let_go()
+            await self._member.let_go()
             raise
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+        self._member.begin(lambda: self._processing.say_alive(self._teller), self._idle / 3000)
 
     async def close(self) -> None:
         """Put what is not settled back to where it was taken from; lets go of the name."""
-        if self._renewing is None:
+        if not self._member.is_open:
             return
-        renewing, self._renewing = self._renewing, None
         self._reading.wake()
         try:
-            renewing.cancel()
-            await asyncio.wait((renewing,))
+            await self._member.end()
             self._ready.extend(await self._reading.stop() or ())
             await self._leave()
         except BrokerError:
@@ -108,7 +97,7 @@ class ListSource:
             for known in (self._held, self._back, self._ready, self._unfetched):
                 known.clear()
             self._unsure = (), ()
-            await self._let_go()
+            await self._member.let_go()
 
     async def _leave(self) -> None:
         """Say that it is gone only when nothing is left, which nobody would look for; else others find it in time."""
@@ -121,7 +110,7 @@ class ListSource:
 
     async def release(self) -> None:
         """Put what was read, or returned, and not fetched back to where it was taken from; no try is lost by that."""
-        if self._renewing is None:
+        if not self._member.is_open:
             return
         try:
             self._ready.extend(await self._reading.stop(GRACE) or ())
@@ -144,19 +133,12 @@ class ListSource:
         self._back.clear()
         self._ready.clear()
 
-    async def _let_go(self) -> None:
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
-        await self._reader.close()
-        await self._teller.close()
-
     # -- fetching ------------------------------------------------------------------------------------------------
 
     async def fetch(self, limit: int) -> list[Message]:
         """Wait for messages; return 1 to `limit` of them: what was returned first, then in the order of the list."""
         while True:
-            if self._renewing is None:
+            if not self._member.is_open:
                 raise BrokerUnavailable(f"this source of {self._list} is closed: open it before fetching")
             if waiting := self._back or self._ready:
                 return [waiting.popleft() for _ in range(min(limit, len(waiting)))]
@@ -236,14 +218,6 @@ class ListSource:
 
     # -- those who are dead, and being alive ---------------------------------------------------------------------
 
-    async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._idle / 3000)
-            try:
-                await self._processing.say_alive(self._teller)
-            except BrokerError:
-                continue  # whoever fetches or settles meets the same trouble, and says so
-
     async def _tend(self, wire: Wire) -> None:
         """Put back what dead consumers left, and see how much there is."""
         await self._processing.bury(wire)
@@ -252,16 +226,16 @@ class ListSource:
 
     async def ping(self) -> None:
         """Return when the server has answered; asked beside whatever is being read."""
-        await self._teller.ask("PING")
+        await self._member.ping()
 
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
-        return self._reader.connected
+        return self._member.reached()
 
     def pending(self) -> int | None:
         """Not known without asking the server."""
         return None
 
     def __repr__(self) -> str:
-        state = "closed" if self._renewing is None else f"{len(self._held)} held"
+        state = f"{len(self._held)} held" if self._member.is_open else "closed"
         return f"<source of {self._list}: {state}>"

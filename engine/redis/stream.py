@@ -1,9 +1,7 @@
 """Redis streams: `StreamSource` reads for a consumer group, and leaves nothing unfinished behind."""
 
-import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from socket import gethostname
 from time import monotonic
 
 from redis.exceptions import ResponseError
@@ -12,11 +10,10 @@ from actors import BrokerError, BrokerUnavailable, Message
 from engine.redis.errors import answer, code
 from engine.redis.fields import Entry, entry_message
 from engine.redis.group import MANY, Consumer, Start, order
+from engine.redis.member import Member
 from engine.redis.options import Target
 from engine.redis.reading import GRACE, Reading
 from engine.redis.search import Search
-from engine.redis.slots import Slot
-from engine.redis.wire import Servers, Wire
 
 
 class StreamSource:
@@ -31,17 +28,11 @@ class StreamSource:
     """
 
     def __init__(self, target: Target, stream: str, group: str, start: Start) -> None:
-        options = target.options
         self._me = Consumer(stream, group)
-        self._idle = round(options.min_idle * 1000)
-        self._name = options.consumer or gethostname()
-        self._scope = f"{target.where} {stream} {group} {self._name}"
-        servers = Servers(target)
-        self._reader = Wire(servers, stream)
-        self._teller = Wire(servers, stream)
+        self._idle = round(target.options.min_idle * 1000)
+        self._member = Member(target, stream, place=f"{stream} {group}")
+        self._reader, self._teller = self._member.reader, self._member.teller
         self._reading: Reading[list[Message]] = Reading()
-        self._renewing: asyncio.Task[None] | None = None
-        self._slot: Slot | None = None
         self._held: dict[bytes, Message] = {}
         """What was read and is not settled, by id."""
         self._back: list[Message] = []
@@ -61,27 +52,23 @@ class StreamSource:
 
     async def open(self) -> None:
         """Make the stream and the group where they are missing, and take a name in it."""
-        if self._slot is None:
-            self._slot = Slot(self._scope)
-            self._me = replace(self._me, name=f"{self._name}:{self._slot.number}")
+        if name := self._member.take_name():
+            self._me = replace(self._me, name=name)
         try:
             await self._search.join(self._teller, self._me)
         except BaseException:
-            await self._let_go()
+            await self._member.let_go()
             raise
         self._renewed = monotonic()
-        if self._renewing is None:
-            self._renewing = asyncio.create_task(self._renew())
+        self._member.begin(self._renew, self._idle / 3000)
 
     async def close(self) -> None:
         """Give what is not settled to whichever consumer reads next; lets go of the name."""
-        if self._renewing is None:
+        if not self._member.is_open:
             return
-        renewing, self._renewing = self._renewing, None
         self._reading.wake()
         try:
-            renewing.cancel()
-            await asyncio.wait((renewing,))
+            await self._member.end()
             self._ready += await self._reading.stop() or ()
             await self._part(keep=())
             await self._teller.exchange((self._me.leave(),))
@@ -91,14 +78,14 @@ class StreamSource:
             self._held.clear()
             self._back.clear()
             self._ready.clear()
-            await self._let_go()
+            await self._member.let_go()
 
     async def release(self) -> None:
         """Give what was read, or returned, and not fetched to whichever consumer looks next for what others left.
 
         No try of it is lost by that. This one finds what is still there before anything else, when it reads again.
         """
-        if self._renewing is None:
+        if not self._member.is_open:
             return
         try:
             self._ready += await self._reading.stop(GRACE) or ()
@@ -122,19 +109,12 @@ class StreamSource:
                 raise answer(reply, self._teller.where)
         self._search.unfetched.clear()
 
-    async def _let_go(self) -> None:
-        if self._slot is not None:
-            self._slot.release()
-            self._slot = None
-        await self._reader.close()
-        await self._teller.close()
-
     # -- fetching ------------------------------------------------------------------------------------------------
 
     async def fetch(self, limit: int) -> list[Message]:
         """Wait for messages; return 1 to `limit` of them: what was returned first, then in the order of the stream."""
         while True:
-            if self._renewing is None:
+            if not self._member.is_open:
                 raise BrokerUnavailable(f"this source of {self._me.stream} is closed: open it before fetching")
             if self._back:
                 run = self._back[:limit]
@@ -198,18 +178,13 @@ class StreamSource:
     # -- renewing ------------------------------------------------------------------------------------------------
 
     async def _renew(self) -> None:
-        while True:
-            await asyncio.sleep(self._idle / 3000)
-            began = monotonic()
-            try:
-                ids = list(self._held)
-                if ids and began - self._renewed >= self._idle / 1000:
-                    ids = await self._still_mine(ids)
-                if ids:
-                    await self._teller.exchange(self._me.renew(ids))
-            except BrokerError:
-                continue  # whoever fetches or settles meets the same trouble, and says so
-            self._renewed = began
+        began = monotonic()
+        ids = list(self._held)
+        if ids and began - self._renewed >= self._idle / 1000:
+            ids = await self._still_mine(ids)
+        if ids:
+            await self._teller.exchange(self._me.renew(ids))
+        self._renewed = began
 
     async def _still_mine(self, ids: Sequence[bytes]) -> list[bytes]:
         """Those that no other consumer has taken over meanwhile; the others are no longer held."""
@@ -222,7 +197,7 @@ class StreamSource:
 
     async def ping(self) -> None:
         """Return when the server has answered; asked beside whatever is being read."""
-        await self._teller.ask("PING")
+        await self._member.ping()
 
     @property
     def remade(self) -> int:
@@ -231,14 +206,14 @@ class StreamSource:
 
     def reached(self) -> bool:
         """Whether the server has let it in and not been lost since."""
-        return self._reader.connected
+        return self._member.reached()
 
     def pending(self) -> int | None:
         """Not known without asking the server."""
         return None
 
     def __repr__(self) -> str:
-        state = "closed" if self._renewing is None else f"{len(self._held)} held"
+        state = f"{len(self._held)} held" if self._member.is_open else "closed"
         return f"<source of {self._me.stream} for {self._me.group}: {state}>"
 
 
