@@ -57,6 +57,11 @@ class Link:
         return self.failures > 0 and self.reach is not Reach.SILENT and self.up is not None and self.up()
 
     @property
+    def untried(self) -> bool:
+        """Whether nobody has tried to reach the broker yet, so that nothing is to be said of it."""
+        return self.reach is Reach.UNKNOWN and not self.using and not self.failures
+
+    @property
     def idle(self) -> bool:
         """Whether nobody awaits anything of the broker, so that nobody would notice that it is gone, or back."""
         return self.reach is not Reach.UNKNOWN and not self.using and self.ping is not None

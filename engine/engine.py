@@ -216,7 +216,14 @@ class Engine:
         Alive: its supervisors stand and no stage is stuck so that a restart could help; a broker out of reach is waited
         for and never turns it false. From another thread it also tells an event loop that does not turn.
         """
-        away = [f"{what}: {error or 'no answer yet'}" for what, error in self.out_of_reach().items()]
+        away = [
+            f"{running.stage.name}: none of its workers has started"
+            if link.untried and not running.pool.running
+            else f"{running.stage.name}: {link.what}: {link.error or 'no answer yet'}"
+            for running in self.running
+            for link in running.links
+            if not link.connected
+        ]
         observed = [
             observe(assembly.graph, each)
             for assembly in self.assemblies
@@ -227,7 +234,7 @@ class Engine:
         fallen = self._fallen
         if fallen is None and (silence := self._heartbeat.silence) > self._watch.stalled_after:
             fallen = f"its event loop has stood still for {silence:.0f} s"
-        return self._watch.health(self.clock.now(), observed, started, self.draining, fallen, away)
+        return self._watch.health(self.clock.now(), observed, started, self.draining, fallen, list(dict.fromkeys(away)))
 
     @property
     def loop_lag(self) -> float:

@@ -20,6 +20,8 @@ class Observed:
     connected: bool = True
     trouble: str | None = None
     """What is not connected, and what its broker said last."""
+    tried: bool = True
+    """Whether what is not connected has been tried at all: before its workers have started, nobody does."""
     duplicates: str | None = None
     """Why what was done cannot be looked up."""
     oldest: float | None = None
@@ -80,6 +82,7 @@ def observe(graph: Graph, running: Running) -> Observed:
         _behind(graph, running),
         connected=not away and not forgetful,
         trouble=_trouble(away[0]) if away else None,
+        tried=not away or not all(link.untried for link in away),
         duplicates=_trouble(store) if store is not None and forgetful else None,
         oldest=max((age for ledger in ledgers if (age := ledger.oldest) is not None), default=None),
         watermark=max((age for ledger in ledgers if (age := ledger.unmoved) is not None), default=None),

@@ -22,6 +22,8 @@ REASONS: Mapping[str, str] = {
 def waiting_for(seen: Observed, unmoved: float) -> str | None:
     """What a stage waits for that has not moved for so long; None where it waits for nothing in particular."""
     if not seen.connected:
+        if not seen.tried and not seen.running:
+            return "start"
         return "broker" if seen.trouble is not None or seen.duplicates is None else "duplicates"
     if not seen.work:
         return "paused" if seen.paused else None
@@ -53,6 +55,10 @@ def sentence(seen: Observed, reason: str | None, unmoved: float | None) -> str:
             return f"{seen.stage} waits for its broker: {seen.trouble}; see to the broker, it goes on by itself"
         what = "publishes" if seen.kind == "publisher" else "acknowledges"
         return f"{seen.stage} has waited {since} for its broker to confirm what it {what}; see to the broker's log"
+    if reason == "start" and not seen.connected:
+        return (
+            f"{seen.stage} has no worker that has started, and fetches nothing before; look at on_start, and at the log"
+        )
     return _SENTENCES.get(reason or "", "{stage} {state}").format(
         stage=seen.stage,
         since=since,

@@ -11,7 +11,7 @@ from actors import BrokerUnavailable
 from engine.health.health import Health, StageHealth, Watch
 from engine.health.observed import Observed
 from engine.health.reasons import REASONS, sentence
-from headrace import Engine, Harness, Memory, Retry, Topology
+from headrace import Actor, Engine, Harness, Memory, Retry, Topology
 
 pytestmark = pytest.mark.anyio
 
@@ -55,6 +55,9 @@ def test_a_stage_that_makes_progress_is_not_stalled() -> None:
         ({"held": 2, "retrying": 2, "open": 2, "watermark": 100.0}, "retry"),
         ({"held": 9, "retrying": 1, "in_hand": 0.1, "open": 9, "watermark": 100.0}, "retry"),
         ({"waiting": 3, "running": False}, "start"),
+        ({"connected": False, "trouble": "out of reach", "tried": False, "running": False}, "start"),
+        ({"connected": False, "trouble": "out of reach", "tried": False}, "broker"),
+        ({"connected": False, "trouble": "out of reach", "running": False}, "broker"),
         ({"waiting": 3}, "batch"),
         ({"open": 3, "watermark": 100.0}, "downstream"),
         ({"held": 3, "blocked": True, "open": 3, "watermark": 100.0}, "downstream"),
@@ -259,3 +262,30 @@ async def test_a_handler_that_does_not_return_is_told_and_its_stage_moves_again(
         release.set()
         await harness.settle()
         assert not harness.engine.health().stages[0].stalled
+
+
+async def test_while_an_actor_starts_nobody_blames_its_broker() -> None:
+    memory, topology, go = Memory(), Topology("shop"), anyio.Event()
+
+    @topology.subscriber(memory.topic("in"))
+    class Warm(Actor):
+        async def on_start(self) -> None:
+            await go.wait()
+
+        async def receive(self, body: dict) -> None: ...
+
+    engine = Engine(topology)
+    async with memory, anyio.create_task_group() as tasks:
+        tasks.start_soon(engine.run)
+        with anyio.fail_after(10):
+            while not engine.running:
+                await anyio.sleep(0.005)
+        await anyio.wait_all_tasks_blocked()
+        health = engine.health()
+        [stage] = health.stages
+        assert stage.waiting_for == "start"
+        assert "look at on_start" in stage.told
+        assert health.reasons == ("it has not started", "waits for Warm: none of its workers has started")
+        go.set()
+        await engine.started.wait()
+        engine.drain()
