@@ -13,11 +13,12 @@ from typing import Any
 from anyio import CancelScope
 from anyio.lowlevel import checkpoint
 
-from actors.bound import Aside, Bound, Emit, Invoke, farewell
+from actors.bound import Bound, Emit, Invoke, farewell
 from actors.clock import Clock
+from actors.emitting import Emitter
 from actors.mailbox import Mailbox
 from actors.message import Message
-from actors.outbox import Outbox, one_of_many
+from actors.outbox import Outbox
 from actors.outcomes import Crash
 from actors.retries import Retries
 from actors.statistics import Counts
@@ -77,9 +78,7 @@ class Worker:
         self._waited = False
         self._slow = False
         """Whether it has kept the event loop for long in its last run."""
-        self._many: tuple[Message | None, Message] = None, Message()
-        """The message that a generator is at, and what each of its results is derived of; anew for each try."""
-        self._aside: Aside | None = None
+        self._emitter = Emitter(outbox, lambda part, item: self.pass_on(part, item))  # which a tap changes
         self._closed = False
         self._unhandled = 0
         """How many of the run in hand went back without having been tried."""
@@ -102,16 +101,15 @@ class Worker:
             raise RuntimeError(f"{self.name} raised GeneratorExit, which says that a generator was closed") from error
 
     async def _run(self, started: Callable[[], object]) -> None:
-        self._many = None, Message()
-        bound = self.bind(self._emit).within(self.timeout, self.clock)
-        invoke, self._aside = bound.invoke, bound.aside
+        bound = self.bind(self._emitter.emit).within(self.timeout, self.clock)
+        self._emitter.begin(bound.aside)
         if bound.actor is not None:
             await bound.actor.on_start()
         try:
             await self._pass_all_on()
             started()
             while run := await self._take():
-                await self._handle(invoke, run)
+                await self._handle(bound.invoke, run)
                 await self._pass_all_on()
                 if self._slow:
                     await self.turn.pass_on(self)
@@ -237,7 +235,7 @@ class Worker:
             self.busy_since = None
 
     def _failed(self, message: Message, error: BaseException) -> None:
-        self._many = None, message  # its next try has another body, and a trace of its own
+        self._emitter.forget()
         if not self.retries.failed(message, error):
             self._handled.append(message)
             return
@@ -279,22 +277,6 @@ class Worker:
         self.counts.handled += len(self._handled)
         self.mailbox.done(self._handled)
         self._handled.clear()
-
-    async def _emit(self, message: Message, result: Any, at_once: bool = False) -> None:
-        """One more result of a generator: goes on while its message is still being handled."""
-        if self._many[0] is not message or self._many[1].body is not message.body:
-            self._many = message, one_of_many(message)
-        message.receipt.split(1)
-        try:
-            self.pass_on(self._many[1], result)
-        except BaseException:
-            message.receipt.unsplit(1)
-            raise
-        if len(self.outbox) >= RUN:
-            room = self.outbox.flush()
-            await (room if self._aside is None else self._aside(room))
-        elif at_once:
-            self.outbox.flush_nowait()
 
     def __repr__(self) -> str:
         return f"<{self.name}: {len(self._hands)} in hand, takes up to {self.limit}>"
