@@ -34,6 +34,7 @@ class Features:
 
     probes: bool = True
     metrics: bool = True
+    """Where `documents` has `/metrics`, which `headrace run` gives it; an app made elsewhere has none of its own."""
     asyncapi: bool = True
     page: bool = True
     api: bool = True
