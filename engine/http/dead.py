@@ -88,9 +88,15 @@ class Dead:
     async def letter(self, asked: Asked) -> LetterWhole:
         meant = self._meant(asked.query.get("topology"), asked.query.get("source"))
         position = asked.query["position"]
-        for letter in await self._letters([grave for _, grave in meant], asked.query.get("limit", 1000)):
-            if position in (letter.position, letter.id):
-                return _whole(letter)
+        there = await self._letters([grave for _, grave in meant], asked.query.get("limit", 1000))
+        found = [letter for letter in there if position in (letter.position, letter.id)]
+        if len(places := dict.fromkeys(letter.grave for letter in found)) > 1:
+            detail = (
+                f"{position!r:.80} is one in each of {', '.join(list(places)[:10])}; say which is meant as the source"
+            )
+            raise Problem(HTTPStatus.CONFLICT, detail)
+        if found:
+            return _whole(found[0])
         raise Problem(HTTPStatus.NOT_FOUND, "no dead letter there has that position or id; list them anew")
 
     async def redrive(self, asked: Asked) -> RedriveResult:

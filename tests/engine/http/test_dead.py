@@ -30,6 +30,19 @@ async def test_dead_letters_are_listed_and_one_is_shown_whole() -> None:
         assert "raise ValueError(reason)" in whole["traceback"]
 
 
+async def test_a_position_that_several_graves_have_is_not_guessed_at() -> None:
+    async with milling() as (mill, engine, client):
+        await mill.publish({"fail": "hollow"})
+        await mill.publish("no dict", topic="odd")
+        await until(lambda: sum(stage.dead for stage in engine.status()) == 2)
+        answer = await client.get(LETTER, params={"position": "0"}, headers=BEARER)
+        assert answer.status_code == 409
+        assert "is one in each of corn.dead, odd.dead; say which" in answer.json()["detail"]
+        for source in ("corn.dead", "odd"):
+            answer = await client.get(LETTER, params={"position": "0", "source": source}, headers=BEARER)
+            assert answer.status_code == 200
+
+
 @pytest.mark.parametrize(
     ("query", "status", "told"),
     [
