@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 from actors import Capabilities, Description, Message
-from engine.brokers.endpoint import Declared
+from engine.brokers.endpoint import INBOX, Declared
 from engine.redis.channel import ChannelSource, is_pattern
-from engine.redis.connection import pack
+from engine.redis.connection import Command, pack
 from engine.redis.described import describe
 from engine.redis.fields import adding
 from engine.redis.group import Start
@@ -190,7 +190,9 @@ class RedisInbox(_Endpoint):
 
         def encode(message: Message) -> bytes:
             name = message.destination
-            return pack(("RPUSH", name, value_of(message))) + pack(("PEXPIRE", name, expiry))
+            # Whoever asks names the list: one of work must not expire for that. Two commands, as all have two answers.
+            last: Command = ("PEXPIRE", name, expiry) if name.startswith(INBOX) else ("EXISTS", name)
+            return pack(("RPUSH", name, value_of(message))) + pack(last)
 
         return RedisSink(self.broker.target, self.name, encode, answers=2)
 

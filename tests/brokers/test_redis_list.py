@@ -385,6 +385,14 @@ async def test_an_answer_that_nobody_fetches_expires(redis_server: Server, clien
     assert await client.exists(inbox.name) == 0
 
 
+async def test_an_answer_has_no_list_of_work_expire(queue: RedisList, redis_server: Server, client: Any) -> None:
+    sink = Redis(redis_server.url).inbox().sink()
+    async with opened(queue.sink(), sink):
+        await sink.publish([message(b"an answer", queue.name)])
+    assert await client.lrange(queue.name, 0, -1) == [b"an answer"]
+    assert await client.pttl(queue.name) == -1
+
+
 async def test_trouble_that_is_over_is_not_told_to_whoever_asks_next(redis_server: Server) -> None:
     async with Proxy(redis_server) as proxy:
         inbox = Redis(proxy.url).inbox()
