@@ -113,12 +113,22 @@ class Pool:
                 worker.leave()
             if self.sticky:
                 await self._see_off([child for child, _ in leaving], within)
-            self._settle_in()
             self.supervisor.prune({child for child, _ in leaving})
-            while len(self._workers) < size:
-                child = self._new()
-                self._settle_in()  # before it starts, which may take long: somebody may lose patience meanwhile
+            await self._grow(size)
+
+    async def _grow(self, size: int) -> None:
+        """Add workers one after the other; all lanes are there at once, so that keys are dealt anew only once."""
+        added = len(self._workers)
+        new = [self._new() for _ in range(added, size)]
+        self._settle_in()
+        try:
+            for child in new:
+                added += 1
                 await self.supervisor.add(child)
+        finally:
+            if added < size:  # somebody has lost patience with a start: the others are never begun
+                del self._workers[added:]
+                self._settle_in()
 
     async def _see_off(self, leaving: list[Child], within: float) -> None:
         # Shielded: left half-way, there would be lanes that nobody takes from.

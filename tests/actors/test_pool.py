@@ -330,6 +330,20 @@ async def test_cancelled_while_it_grows_it_has_a_worker_for_every_key(sticky):
         assert sorted(floor.results()) == list(range(20))
 
 
+async def test_while_it_grows_the_keys_are_dealt_anew_once_however_long_a_worker_takes_to_start():
+    floor = Floor(1, sticky=True)
+    async with running(floor.pool.run) as tasks:
+        floor.late = Event()
+        tasks.start_soon(floor.pool.resize, 4)
+        await quiet()
+        assert len(floor.lanes()._lanes) == floor.pool.size == 4
+        floor.put(*range(20), lane=lambda body: body)
+        floor.late.set()
+        await quiet()
+        assert sorted(floor.results()) == list(range(20))
+        assert [worker.lane for worker in floor.workers] == [0, 1, 2, 3]
+
+
 @pytest.mark.parametrize("sticky", [False, True])
 @pytest.mark.parametrize("waits", [False, True])
 async def test_resized_up_and_down_all_the_time_it_loses_nothing_and_keeps_the_order_of_each_key(sticky, waits):
