@@ -210,7 +210,7 @@ async def test_cancelled_while_it_resizes_it_leaves_no_key_without_a_worker():
             bench.counts.busy_seconds += 1
             bench.clock.advance(sizer.interval)
             await quiet()
-            assert pool.size == 4
+            assert pool.size == 5
         assert pool.size == 2
         ready.set()
         gate.set()
