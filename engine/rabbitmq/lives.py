@@ -81,24 +81,26 @@ class Lives(Generic[L]):
                 self.now = await self._make(self._shared)
             return self.now
 
-    async def let_go(self, leaving: bool = False) -> None:
+    async def let_go(self) -> None:
         """Be done with the last one: what it holds comes again, which it would not while its channel is open."""
         last, self.now = self.now, None
         if last is not None:
-            await last.wire.close_channel(last.channel, leaving)
+            await last.wire.close_channel(last.channel)
 
     async def wire(self) -> Wire | None:
         """The connection, made anew where need be; None while closed."""
         return None if self._shared is None else await self._shared.wire()
 
     async def close(self, farewell: Callable[[Wire], Coroutine[Any, Any, None]] | None = None) -> None:
-        """Let go of the channel, then of the connection where nobody else needs it; between them say `farewell`."""
-        (shared, self._shared), last = (self._shared, None), self.now
+        """Let go of the channel, then of the connection where nobody else needs it.
+
+        Between them say `farewell`, unless the server hangs.
+        """
+        (shared, self._shared), (last, self.now) = (self._shared, None), (self.now, None)
         try:
             if last is not None:
                 last.lost(BrokerUnavailable(f"this {self._what} was closed"))
-                await self.let_go(leaving=True)
-                if farewell is not None:
+                if await last.wire.leave_channel(last.channel) and farewell is not None:
                     await farewell(last.wire)
         finally:
             if shared is not None:

@@ -25,7 +25,7 @@ T = TypeVar("T")
 CLOSING = 2.0
 """Seconds that saying goodbye may take."""
 LEAVING = 0.8
-"""Seconds that it may take where nothing is wanted any more, and again as many for a sign that the server is there."""
+"""Seconds that it may take where nothing is wanted any more, or where the server has not answered another goodbye."""
 PROBE = 5.0
 """Seconds in which a server that is there opens a channel, whatever its queues do."""
 _LIMIT = re.compile(r"larger than .*max size (\d+)")
@@ -44,6 +44,9 @@ class Wire:
         self.lost = line.lost
         """Done with the reason when the connection is gone."""
         self._tap = line.tap
+        self._left: set[asyncio.Task[None]] = set()  # closing, and not answered yet
+        self._waited = 0.0
+        """Since when a goodbye was waited for in vain, by the event loop's clock."""
         self._connection: aiormq.Connection
 
     async def open(self, context: SSLContext | None, purpose: str) -> None:
@@ -67,14 +70,13 @@ class Wire:
         timeout: float | None = None,
         about: object = None,
         heard: Callable[[], bool] = lambda: False,
-        probe: float = PROBE,
     ) -> T:
         """Await what aiormq does, and make its errors ours.
 
         `about` is the endpoint that something is asked for, on its channel: then a missing answer is the channel's
-        trouble alone, as long as the server answers on another one, within `probe` seconds. It has a task of its own:
-        aiormq cancels whoever waits for it when the connection goes. Where the server was `heard` meanwhile, a missing
-        answer is no reason to give the connection up.
+        trouble alone, as long as the server answers on another one. It has a task of its own: aiormq cancels
+        whoever waits for it when the connection goes. Where the server was `heard` meanwhile, a missing answer is no
+        reason to give the connection up.
         """
         if self.lost.done():
             question.close()
@@ -94,11 +96,9 @@ class Wire:
             return task.result()
         if not in_time and heard():
             raise BrokerUnavailable(f"no answer within {patience:g} s, though the server was heard")
-        raise await self._reason(task if in_time else None, patience, about, probe) from None
+        raise await self._reason(task if in_time else None, patience, about) from None
 
-    async def _reason(
-        self, task: "asyncio.Future[Any] | None", patience: float, about: object, probe: float
-    ) -> BrokerError:
+    async def _reason(self, task: "asyncio.Future[Any] | None", patience: float, about: object) -> BrokerError:
         """Why there is no answer: that task has failed, or there is none in time."""
         error = task.exception() if task is not None and not task.cancelled() else None
         if self.lost.done():
@@ -108,15 +108,15 @@ class Wire:
         if isinstance(error, ValueError | TypeError):  # what was asked cannot even be written
             return BrokerRefused(f"{about!r}: {error}")
         why = f"{type(error).__name__}: {error}" if error else f"no answer within {patience:g} s"
-        if about is None or error is not None or not await self.alive(probe):
+        if about is None or error is not None or not await self.alive():
             self.line.lose(why)
             return refusals.again(self.lost.result())
         return BrokerUnavailable(f"{about!r}: {why}; the server is there: is the queue without a leader?")
 
-    async def alive(self, probe: float = PROBE) -> bool:
+    async def alive(self) -> bool:
         """Whether the server answers at all. If it does not, the connection is lost."""
         try:
-            channel = await self.open_channel(timeout=min(probe, self.options.timeout))
+            channel = await self.open_channel(timeout=min(PROBE, self.options.timeout))
         except BrokerError:
             return False
         await self.close_channel(channel)
@@ -157,20 +157,43 @@ class Wire:
         assert isinstance(channel, aiormq.Channel)
         return channel
 
-    async def close_channel(self, channel: aiormq.Channel, leaving: bool = False) -> None:
-        """Close a channel; what was delivered to it and is not acknowledged goes back to its queue.
-
-        Who is `leaving` does not wait long for a server that hangs: the connection is given up.
-        """
-        if channel.is_closed:  # its listener is gone, and its number may be another's by now
-            return
-        self._tap.listeners.pop(channel.number, None)
-        if not self.lost.done():
-            patience, probe = (LEAVING, LEAVING) if leaving else (CLOSING, PROBE)
+    async def close_channel(self, channel: aiormq.Channel) -> None:
+        """Close a channel; what was delivered to it and is not acknowledged goes back to its queue."""
+        if self._forget(channel):
             try:
-                await self.ask(channel.close(), patience, "a channel", probe=probe)
+                await self.ask(channel.close(), CLOSING, "a channel")
             except BrokerError:
                 pass  # it is gone either way
+
+    async def leave_channel(self, channel: aiormq.Channel) -> bool:
+        """Close a channel, and be no trouble to those who use others; whether it is closed already.
+
+        A server that hangs is not waited for long, and not at all where another has waited and nothing was heard since.
+        The channel keeps its number until the server answers, and what still comes to it is dropped.
+        """
+        if not self._forget(channel):
+            return channel.is_closed
+        task, began = asyncio.ensure_future(channel.close()), asyncio.get_running_loop().time()
+        self._left.add(task)
+        task.add_done_callback(self._left.discard)
+        task.add_done_callback(_heard)
+        patience = 0 if self._silent else LEAVING
+        await asyncio.wait((task, self.lost), timeout=patience, return_when=asyncio.FIRST_COMPLETED)
+        if not task.done() and patience:  # not cancelled: aiormq would say it once more, of a channel that is gone
+            self._waited = began
+        return task.done()
+
+    def _forget(self, channel: aiormq.Channel) -> bool:
+        """Listen to it no more; whether there is anything to close."""
+        if channel.is_closed:  # its listener is gone, and its number may be another's by now
+            return False
+        self._tap.listeners.pop(channel.number, None)
+        return not self.lost.done()
+
+    @property
+    def _silent(self) -> bool:
+        """Whether nothing came since a goodbye was waited for in vain."""
+        return self._tap.heard < self._waited
 
     @asynccontextmanager
     async def channel(self) -> AsyncIterator[aiormq.Channel]:
@@ -214,7 +237,7 @@ class Wire:
         self._tap.listeners.clear()
         try:
             if not self.lost.done():
-                await self.ask(self._connection.close(), CLOSING)
+                await self.ask(self._connection.close(), LEAVING if self._silent else CLOSING)
         except BrokerError:
             pass
         finally:  # also where it is cancelled: nobody else knows of the connection

@@ -609,7 +609,7 @@ async def test_a_block_that_ends_while_the_server_hangs_ends_in_time_and_leaves_
     rabbitmq_server: Server, asking: bool
 ) -> None:
     rabbit = RabbitMQ(rabbitmq_server.url, name=fresh("leaving"))
-    queues = [rabbit.queue(fresh(), kind="classic", priority=priority) for priority in (None, 1, 2)]
+    queues = [rabbit.queue(fresh(), kind="classic", priority=priority) for priority in range(8)]
     try:
         async with rabbit:
             for queue in queues:  # a sink each
@@ -627,6 +627,55 @@ async def test_a_block_that_ends_while_the_server_hangs_ends_in_time_and_leaves_
     with anyio.fail_after(20):
         while rabbit.told.name in await anyio.to_thread.run_sync(connections):
             await anyio.sleep(0.05)
+
+
+async def test_whoever_closes_while_the_server_hangs_takes_no_connection_from_others(proxy: Proxy) -> None:
+    rabbit = RabbitMQ(proxy.url)
+    stays, goes = rabbit.queue(fresh(), kind="classic"), rabbit.queue(fresh(), kind="classic")
+    source, replies, again = stays.source("g"), rabbit.inbox().source("g"), goes.source("g")
+    leaver: Any = goes.source("g")
+    sink, other = stays.sink(), goes.sink()
+    async with opened(source, leaver, replies, sink, other, again):
+        await again.close()
+        await published(sink, 1)
+        await published(other, 2)
+        run, held = await fetched(source, 1), await fetched(leaver, 1)
+        reading, writing = await rabbit.reading().wire(), await rabbit.writing().wire()
+        channel = leaver._lives.now.channel
+        proxy.stall()
+        with anyio.fail_after(5):
+            for each in (leaver, replies, other):
+                await each.close()
+        assert not reading.lost.done()
+        assert not writing.lost.done()
+        taken: Any = reading._connection.channels  # what has a number is not given it twice
+        assert taken[channel.number] is channel
+        proxy.mend()
+        await until(lambda: channel.number not in taken)
+        await source.settle(run, [])
+        await again.open()
+        came = await fetched(again, 1)
+        assert numbers(came) == numbers(held)
+        assert came[0].attempt == 2
+        await published(sink, 3)
+        assert numbers(await fetched(source, 1)) == [3]
+        assert not reading._left
+        assert not reading.lost.done()
+        assert not writing.lost.done()
+    assert proxy.accepted == 2
+
+
+async def test_what_was_left_while_the_server_hung_ends_with_the_connection(proxy: Proxy) -> None:
+    rabbit = RabbitMQ(proxy.url)
+    source, leaver = (rabbit.queue(fresh(), kind="classic").source("g") for _ in range(2))
+    async with opened(source, leaver):
+        wire = await rabbit.reading().wire()
+        proxy.stall()
+        await leaver.close()
+        assert wire._left
+        proxy.reset()
+        await until(lambda: not wire._left)
+        proxy.mend()
 
 
 async def test_closing_that_is_cancelled_leaves_no_connection(proxy: Proxy) -> None:
