@@ -79,16 +79,16 @@ async def test_a_denied_subject_that_is_the_only_one_is_refused_as_a_whole(serve
 async def test_a_stream_whose_confirms_may_not_be_heard_is_refused(servers: Site) -> None:
     server = lets(servers, subscribe={"allow": ["nothing"]})
     with refusal("permissions violation for subscription"):
-        await few(server, timeout=0.5).stream("S").sink().open()
+        await few(server, timeout=2).stream("S").sink().open()
 
 
 async def test_a_source_that_may_not_acknowledge_is_refused_and_hands_nothing_out_again(servers: Site) -> None:
     server, unique = lets(servers, publish={"deny": ["$JS.ACK.>"]}), uuid4().hex
     sink = Nats(server.url).stream(f"S-{unique}").sink()
-    source = few(server, ack_wait=1, timeout=0.5).stream(f"S-{unique}").source("readers")
+    source = few(server, ack_wait=1, timeout=2).stream(f"S-{unique}").source("readers")
     async with opened(sink, source):
         await sink.publish([message(1, f"S-{unique}")])
-        with anyio.fail_after(10):
+        with anyio.fail_after(20):
             run = await source.fetch(1)
             await source.settle(run, [])
             for _ in range(3):
