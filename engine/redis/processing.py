@@ -20,8 +20,10 @@ MANY = 256
 """Values in one script, while which the server does nothing else."""
 DAY = 24 * 3600
 
-# Each of them once, however often, and however late, the same number arrives: equal values cannot be told apart. A
-# server without memory does not take the number, and must be told all the same of what it can forget.
+# Each of them once, however often, and however late, the same number arrives while its consumer is open: equal values
+# cannot be told apart. One that arrives when a consumer of the same name has opened anew counts as new: it removes what
+# was done, or an equal value. A server without memory takes no number, and must be told all the same of what it can
+# forget.
 _SETTLE = """
 if redis.pcall('ZADD', KEYS[2], 'GT', 'CH', ARGV[2], ARGV[1]) == 0 then return end
 for i = 3, #ARGV do redis.call('LREM', KEYS[1], 1, ARGV[i]) end"""
