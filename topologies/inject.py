@@ -28,7 +28,7 @@ class Depends:
     `f` may ask for whatever a handler may, except the body. It is called once per message however many ask for it,
     unless `use_cache=False`. What follows a generator's `yield` runs when the message is handled, in reverse order;
     the handler's error is raised at the `yield`, and goes on from there whether it was caught or not. With
-    `@contextmanager` or `@asynccontextmanager` above it, such a generator is the same dependency.
+    `@contextmanager` or `@asynccontextmanager` above it, such a generator is the same dependency; it may be a method.
     A `def` runs in a worker thread; a class is called in the event loop.
     """
 

@@ -76,9 +76,17 @@ def _called(function: Any) -> Any:
 
 
 def generator_of(function: Any) -> Any:
-    """The generator function that `@contextmanager` or `@asynccontextmanager` was put on; any other as it is."""
-    made = getattr(function, "__code__", None) in _MANAGERS
-    return function.__wrapped__ if made else function
+    """The generator function that `@contextmanager` or `@asynccontextmanager` was put on; any other as it is.
+
+    Of a method one that is bound to the same object, and of a `functools.partial` one with the same arguments.
+    """
+    if isinstance(function, functools.partial):
+        made = generator_of(function.func)
+        return function if made is function.func else functools.partial(made, *function.args, **function.keywords)
+    if getattr(function, "__code__", None) not in _MANAGERS:
+        return function
+    made = function.__wrapped__
+    return made.__get__(function.__self__) if inspect.ismethod(function) else made
 
 
 _ANY: Any = str

@@ -3,6 +3,7 @@
 import threading
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from logging import Logger
 from typing import Annotated, Any
 
@@ -87,6 +88,53 @@ async def test_a_context_manager_is_the_generator_that_it_was_made_of() -> None:
     assert await handled(handle, Message(1)) == "file in session of 1"
     name = "session of 1"
     assert log == [f"open {name}", "open file", name, "close file", f"close {name}"]
+
+
+class Database:
+    """Sessions as context managers: methods of an object, of the class, and functions bound to their arguments."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @asynccontextmanager
+    async def session(self, message: Message) -> AsyncIterator[str]:
+        yield f"{self.name}, session of {message.body}"
+
+    @contextmanager
+    def file(self) -> Iterator[str]:
+        yield f"{self.name}, file"
+
+    @classmethod
+    @asynccontextmanager
+    async def shared(cls) -> AsyncIterator[str]:
+        yield f"{cls.__name__}, shared"
+
+    @staticmethod
+    @contextmanager
+    def local(name: str = "nowhere") -> Iterator[str]:
+        yield f"{name}, local"
+
+
+ORDERS = Database("orders")
+
+
+@pytest.mark.parametrize(
+    ("manager", "provides"),
+    [
+        (ORDERS.session, "orders, session of 1"),
+        (ORDERS.file, "orders, file"),
+        (ORDERS.shared, "Database, shared"),
+        (ORDERS.local, "nowhere, local"),
+        (partial(Database.file, ORDERS), "orders, file"),
+        (partial(ORDERS.session), "orders, session of 1"),
+        (partial(ORDERS.local, name="here"), "here, local"),
+    ],
+)
+async def test_a_context_manager_may_be_a_method_or_a_partial_of_one(manager: Any, provides: str) -> None:
+    async def handle(order: int, held: Annotated[str, Depends(manager)]) -> str:
+        return held
+
+    assert await handled(handle, Message(1)) == provides
 
 
 async def test_every_form_of_handler_may_have_dependencies() -> None:
