@@ -67,11 +67,7 @@ def check_timeout(settings: Settings, handler: Handler, where: Where) -> None:
 
     A router's may wait before it is called, for what it depends on and in its middleware.
     """
-    if (
-        settings.timeout is None
-        or not handler.form.blocks
-        or (handler.inline and (handler.steps or handler.middleware))
-    ):
+    if settings.timeout is None or not handler.blocks or (handler.inline and (handler.steps or handler.middleware)):
         return
     if handler.inline:
         what, why = f"{handler.form.value} router", "it is called in the event loop, and nothing can interrupt it there"
@@ -139,7 +135,10 @@ def _of_message(name: str, value: Any, where: Where) -> None:
     if not callable(value):
         return
     form = form_of(value)
-    if form is not Form.FUNCTION:
+    if form is Form.CLASS and value.__hash__ in (None, object.__hash__):
+        own = "are each a key of their own" if value.__hash__ else "cannot be hashed"
+        wrong = f"is a class whose instances {own}"
+    elif form not in (Form.FUNCTION, Form.CLASS):
         wrong = f"is of the form `{form.value}`"
     elif not _takes(value, 1):
         wrong = "cannot be called with the message alone"

@@ -16,7 +16,7 @@ from topologies.place import Where
 from topologies.results import forwards, passed_on
 from topologies.running import running
 from topologies.scope import scoped
-from topologies.signature import Form, Parameter, form_of, signature_of
+from topologies.signature import Form, Parameter, form_of, signature_of, waits
 from topologies.wants import Step, Wants, arrange
 
 Middleware = Callable[[Invoke, Message], Coroutine[Any, Any, Any]]
@@ -52,6 +52,12 @@ class Handler:
     def stateful(self) -> bool:
         """Whether each worker has an instance of its own."""
         return isinstance(self.function, type)
+
+    @property
+    def blocks(self) -> bool:
+        """Whether nothing can interrupt it: it is no coroutine, nor does it return one."""
+        function: Any = self.function
+        return self.form.blocks and not waits(function.receive if self.stateful else function)
 
     @property
     def needs(self) -> frozenset[str]:
@@ -171,7 +177,7 @@ def _receive(function: Any, where: Where) -> tuple[Callable[..., Any], bool]:
 def _check_hooks(actor: type[Actor], where: Where) -> None:
     for name in ("on_start", "on_stop"):
         hook = getattr(actor, name)
-        if form_of(hook) is not Form.COROUTINE:
+        if not waits(hook):
             raise where.error(
                 f"{name} of actor {actor.__name__} is of the form `{form_of(hook).value}`, and it is awaited",
                 f"write `async def {name}(self)`",

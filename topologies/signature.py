@@ -67,6 +67,11 @@ def form_of(function: Any) -> Form:
     return Form.GENERATOR if inspect.isgeneratorfunction(called) else Form.FUNCTION
 
 
+def waits(function: Any) -> bool:
+    """Whether it gives what is to be awaited: an `async def`, also under a plain decorator, with which it is a def."""
+    return Form.COROUTINE in (form_of(function), form_of(inspect.unwrap(_called(function))))
+
+
 def _called(function: Any) -> Any:
     while isinstance(function, functools.partial):
         function = function.func

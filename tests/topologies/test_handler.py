@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
+from functools import wraps
 from logging import getLogger
 from typing import Annotated, Any
 
@@ -92,6 +93,39 @@ async def test_each_worker_has_an_actor_of_its_own_with_context_and_logger() -> 
     assert one.bound.actor is not two.bound.actor
     assert handler.stateful
     assert not compiled(only_body).stateful
+
+
+async def test_what_an_actor_does_first_and_last_may_be_decorated() -> None:
+    """A plain decorator gives a def that returns the coroutine, and one of coroutines may be put on a def."""
+
+    def plain(function: Any) -> Any:
+        return wraps(function)(lambda *args: function(*args))
+
+    def awaiting(function: Any) -> Any:
+        @wraps(function)
+        async def around(*args: Any) -> None:
+            function(*args)
+
+        return around
+
+    class Opening(Actor):
+        @plain
+        async def on_start(self) -> None:
+            self.opened = True
+
+        @awaiting
+        def on_stop(self) -> None:
+            self.opened = False
+
+        async def receive(self, order: int) -> int:
+            return order
+
+    actor = Worker(compiled(Opening)).bound.actor
+    assert isinstance(actor, Opening)
+    await actor.on_start()
+    assert actor.opened
+    await actor.on_stop()
+    assert not actor.opened
 
 
 async def test_the_receive_of_an_actor_may_have_any_form() -> None:

@@ -2,14 +2,14 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import partial, wraps
 from operator import attrgetter
 from typing import Annotated, Any, TypedDict
 
 import pytest
 from pydantic import BaseModel
 
-from actors import Deduplicate, Message
+from actors import Actor, Deduplicate, Message
 from tests.topologies.declared import Order, kafka, rabbit
 from tests.topologies.refusing import Cases, Declare, check, refusal
 from topologies import Depends, Topology
@@ -158,12 +158,24 @@ def every_customer(message: Message) -> Iterator[str]:
     yield "ann"
 
 
+class Customer:
+    def __init__(self, message: Message) -> None:
+        self.name = message.key
+
+
+@dataclass(frozen=True)
+class Tenant:
+    message: Message
+
+
 NO_KEYS: list[tuple[Any, str]] = [
     (by_customer, "by_customer: is of the form `async def`"),
     (ByCustomer(), "ByCustomer: is of the form `async def`"),
     (partial(by_customer), "by_customer: is of the form `async def`"),
     (every_customer, "every_customer: is of the form `generator`"),
-    (Address, "Address: is of the form `class`"),
+    (Address, "Address: is a class whose instances cannot be hashed"),
+    (Customer, "Customer: is a class whose instances are each a key of their own"),
+    (list, "list: is a class whose instances cannot be hashed"),
     (lambda: "ann", "<lambda>: cannot be called with the message alone"),
     (lambda message, order: "ann", "<lambda>: cannot be called with the message alone"),
 ]
@@ -182,7 +194,7 @@ def test_a_key_that_is_no_plain_function_of_the_message_is_refused(given: Any, p
         assert "lambda message: message.key" in error.remedy
 
 
-@pytest.mark.parametrize("given", [attrgetter("key"), lambda message, default=1: default])
+@pytest.mark.parametrize("given", [attrgetter("key"), lambda message, default=1: default, Tenant, str])
 def test_whatever_can_be_called_with_the_message_alone_is_a_key(given: Any) -> None:
     topology = Topology("cases")
     topology.subscriber(kafka.topic("in"), key=given, deduplicate=Deduplicate(by=given))(plain)
@@ -207,6 +219,48 @@ def test_a_timeout_that_nothing_could_keep_is_refused() -> None:
     error = refusal(topology.graph)
     assert "blocking: timeout=5 of a def: it runs in a thread, which nothing can interrupt" in str(error)
     assert "write async def" in error.remedy
+
+
+def traced(function: Any) -> Any:
+    """A plain decorator, as most are: a def that returns the coroutine."""
+
+    @wraps(function)
+    def around(*args: Any, **named: Any) -> Any:
+        return function(*args, **named)
+
+    return around
+
+
+def test_a_timeout_of_an_async_def_under_a_plain_decorator_can_be_kept() -> None:
+    topology = Topology("cases")
+    out = topology.publisher(kafka.topic("out"))
+
+    @topology.router(kafka.topic("in"), to=[out], timeout=5)
+    @traced
+    async def route(order: Order) -> Any:
+        return out
+
+    @topology.subscriber(kafka.topic("in"), timeout=5)
+    @traced
+    async def handle(order: Order) -> None: ...
+
+    @topology.subscriber(kafka.topic("in"), timeout=5)
+    class Handling(Actor):
+        @traced
+        async def receive(self, order: Order) -> None: ...
+
+    topology.subscriber(kafka.topic("in"), timeout=5, name="bound")(partial(handle))
+    assert topology.graph()
+
+
+def test_a_timeout_of_a_def_under_a_plain_decorator_is_refused() -> None:
+    topology = Topology("cases")
+
+    @topology.subscriber(kafka.topic("in"), timeout=5)
+    @traced
+    def blocking(order: Order) -> None: ...
+
+    assert "blocking: timeout=5 of a def: it runs in a thread" in str(refusal(topology.graph))
 
 
 def test_a_timeout_of_a_router_that_nothing_could_interrupt_is_refused() -> None:
