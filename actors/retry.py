@@ -18,12 +18,14 @@ class Retry:
     a thousand failures cannot fill the memory.
     """
 
-    attempts: int = 3
+    attempts: float = 3
+    """A whole number, or `math.inf`: until it is handled."""
     first: float = 0.1
     factor: float = 2.0
     cap: float = 30.0
     jitter: float = 0.5
-    waiting: int = 1000
+    waiting: float = 1000
+    """A whole number, or `math.inf`: as many as there are."""
 
     def __post_init__(self) -> None:
         for name, least in (
@@ -36,9 +38,10 @@ class Retry:
         ):
             value = getattr(self, name)
             whole = name in ("attempts", "waiting")
-            if not isinstance(value, int if whole else int | float) or not value >= least:
-                kind = "a whole number" if whole else "a number"
-                raise ValueError(f"Retry({name}={value!r:.60}): expected {kind}, at least {least}")
+            fits = isinstance(value, int) or (isinstance(value, float) and (value == inf or not whole))
+            if not fits or not value >= least:
+                kind, end = ("a whole number", ", or math.inf") if whole else ("a number", "")
+                raise ValueError(f"Retry({name}={value!r:.60}): expected {kind}, at least {least}{end}")
         for name in ("first", "factor"):  # of which the first wait is made: 0 times infinity is no time
             if getattr(self, name) == inf:
                 raise ValueError(f"Retry({name}=inf): expected a number less than infinity")

@@ -2,9 +2,10 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
+from math import inf
 from typing import Any, Literal
 
-from actors import Broker, Endpoint
+from actors import Broker, Endpoint, Retry
 from topologies.graph import Graph, Kind, Stage
 
 VERSION = 1
@@ -41,8 +42,8 @@ class StageOutline:
     mailbox: int
     ordered: bool
     """It keeps messages of one key in order."""
-    attempts: int
-    """How often a message is tried in all."""
+    attempts: int | None
+    """How often a message is tried in all; null where that is until it is handled."""
     timeout: float | None
     """Seconds that a handler may take for a message."""
     batch: int | None
@@ -102,7 +103,7 @@ def summary(stage: StageOutline) -> list[str]:
     more = [
         "in order by key" if stage.ordered else "",
         f"batches of {stage.batch}" if stage.batch else "",
-        f"{stage.attempts} attempts" if stage.attempts > 1 else "",
+        "" if stage.attempts == 1 else f"{stage.attempts or 'endless'} attempts",
         f"at most {stage.timeout:g} s" if stage.timeout else "",
     ]
     second = " · ".join(word for word in more if word)
@@ -120,7 +121,7 @@ def _stage(stage: Stage, dead_letter: str | None) -> StageOutline:
         workers=settings.max_workers,
         mailbox=settings.mailbox,
         ordered=stage.lane is not None,
-        attempts=settings.retry.attempts if settings.retry else 1,
+        attempts=_attempts(settings.retry),
         timeout=settings.timeout,
         batch=settings.batch.size if settings.batch else None,
         dead_letter=dead_letter,
@@ -137,6 +138,12 @@ def _workers(workers: int | tuple[int, int] | Literal["auto"]) -> str:
     if isinstance(workers, tuple):
         return f"{workers[0]} to {workers[1]} workers"
     return f"{workers} workers" if workers != 1 else "1 worker"
+
+
+def _attempts(retry: Retry | None) -> int | None:
+    if retry is None:
+        return 1
+    return int(retry.attempts) if retry.attempts < inf else None
 
 
 def plain(value: Any) -> Any:

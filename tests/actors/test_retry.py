@@ -54,6 +54,13 @@ def test_what_does_not_decode_and_what_is_rejected_is_never_tried_again(policy, 
     assert next_try(policy, attempt, error, 0.0) is None
 
 
+@given(st.integers(1, 10**9), shares)
+def test_without_end_it_is_tried_again_after_every_attempt(attempt, luck):
+    policy = Retry(attempts=math.inf, waiting=math.inf)
+    assert next_try(policy, attempt, ValueError(), luck) == policy.delay(attempt, luck)
+    assert next_try(policy, attempt, Retry.after(5), luck) == 5
+
+
 @given(st.integers(1, 100))
 def test_without_a_policy_a_failure_is_final(attempt):
     assert next_try(None, attempt, ValueError(), 0.0) is None
@@ -80,7 +87,10 @@ def test_a_time_to_wait_is_told():
     [
         ({"attempts": 0}, r"Retry\(attempts=0\): expected a whole number, at least 1"),
         ({"attempts": 1.5}, r"Retry\(attempts=1.5\): expected a whole number, at least 1"),
-        ({"waiting": 0.5}, r"Retry\(waiting=0.5\): expected a whole number, at least 0"),
+        ({"attempts": math.nan}, r"Retry\(attempts=nan\): expected a whole number, at least 1, or math.inf"),
+        ({"attempts": -math.inf}, r"Retry\(attempts=-inf\): expected a whole number, at least 1, or math.inf"),
+        ({"waiting": 0.5}, r"Retry\(waiting=0.5\): expected a whole number, at least 0, or math.inf"),
+        ({"waiting": math.nan}, r"Retry\(waiting=nan\): expected a whole number, at least 0, or math.inf"),
         ({"first": "1s"}, r"Retry\(first='1s'\): expected a number, at least 0"),
         ({"first": -1}, r"Retry\(first=-1\): expected a number, at least 0"),
         ({"factor": 0.5}, r"Retry\(factor=0.5\): expected a number, at least 1"),

@@ -4,6 +4,7 @@ import json
 import re
 import string
 from collections.abc import Iterator
+from math import inf
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -15,7 +16,7 @@ from actors import Batch, Retry
 from tests.topologies.drawn import Place, Server
 from topologies import Format, Graph, Outline, Topology, draw, outline
 from topologies.draw import dot, mermaid
-from topologies.outline import Edge, EndpointOutline, StageOutline
+from topologies.outline import Edge, EndpointOutline, StageOutline, summary
 from topologies.svg import svg
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -109,6 +110,18 @@ def test_the_json_form_is_as_documented() -> None:
         ("stage:to:seen", "destination:memory:seen", "flow"),
         ("stage:to:urgent.{customer}", "destination:kafka~2:urgent.{customer}", "flow"),
     }
+
+
+def test_a_retry_without_end_is_null_in_json_and_is_told_in_words() -> None:
+    topology = Topology("patient")
+
+    @topology.subscriber(Place(MEMORY, "in"), retry=Retry(attempts=inf, waiting=inf))
+    async def take(body: dict[str, str]) -> None: ...
+
+    (stage,) = outline(topology.graph()).stages
+    assert stage.attempts is None
+    assert summary(stage)[1] == "endless attempts"
+    assert "Infinity" not in draw(topology.graph(), "json")
 
 
 def test_equal_endpoints_are_drawn_once_and_different_ones_apart() -> None:
