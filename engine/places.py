@@ -1,6 +1,6 @@
 """`Places`: the endpoints that topologies under test take from, publish to and bury in; any other is a slip. Pure."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from typing import Any
 
@@ -33,12 +33,12 @@ class Places:
         if not _among(self._sources, _endpoint(asked, endpoint)):
             raise _unknown(f"{asked}({endpoint!r}): no stage takes from it", endpoint, self._sources)
 
-    def check(self, asked: str, endpoint: Any, replies: Collection[str]) -> None:
+    def check(self, asked: str, endpoint: Any, answered: Callable[[Endpoint], bool]) -> None:
         """Raise `TopologyError` for an endpoint that no stage takes from, publishes to or buries in.
 
-        `replies` are the names that replies were asked to: no stage declares these.
+        Replies go where no stage declares it: `answered` says whether they were wanted there, or are there.
         """
-        if _among([*self._sources, *self._graves], _endpoint(asked, endpoint)) or endpoint.name in replies:
+        if _among([*self._sources, *self._graves], _endpoint(asked, endpoint)) or answered(endpoint):
             return
         if any(each.broker is endpoint.broker and place.matches(endpoint.name) for each, place in self._targets):
             return
@@ -65,7 +65,9 @@ def _among(known: Iterable[Endpoint], endpoint: Endpoint) -> bool:
 def _unknown(problem: str, endpoint: Endpoint, known: Iterable[Endpoint]) -> TopologyError:
     by_name = {repr(each): each for each in known}
     over = [name for name, each in by_name.items() if _covers(each, endpoint)]
-    if any(each.name == endpoint.name for each in by_name.values()):
+    if _among(by_name.values(), endpoint):
+        hint = "it is a template: ask for what it was filled in to; "
+    elif any(each.name == endpoint.name for each in by_name.values()):
         hint = "a broker made anew is another one, so name the object that the topology was declared with; "
     elif over:
         hint = f"a Harness knows a pattern by itself alone: name {over[0]}; "

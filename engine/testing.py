@@ -179,7 +179,7 @@ class Harness:
 
         Bodies are decoded as the type that the endpoint's publisher takes; what is none of it, from JSON if they are
         that, else they are text, else bytes. Raises `TopologyError` for an endpoint that no stage knows, unless
-        replies were wanted there.
+        the test wanted replies there, or a reply that a handler wanted is there.
         """
         return self._messages("messages", endpoint)
 
@@ -203,9 +203,12 @@ class Harness:
         return _decoded([letter for found in letters.values() for letter in found if _from(letter, endpoint)], guess)
 
     def _messages(self, asked: str, endpoint: Endpoint) -> list[Message]:
-        self._places.check(asked, endpoint, self._asked)
+        self._places.check(asked, endpoint, self._answered)
         hint = self._type_at(endpoint)
         return _decoded(self._memory(endpoint).messages(endpoint.name), guess if hint is Any else _or_guess(hint))
+
+    def _answered(self, endpoint: Endpoint) -> bool:
+        return endpoint.name in self._asked or bool(self._memory(endpoint).messages(endpoint.name))
 
     def _type_at(self, endpoint: Endpoint) -> Any:
         for graph in self.graphs:

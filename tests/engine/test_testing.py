@@ -101,6 +101,36 @@ async def test_where_a_reply_was_wanted_it_is_found_although_no_stage_declares_t
     assert answer.body == {"id": 1}
 
 
+async def test_what_a_handler_itself_asked_for_is_found_where_it_was_answered() -> None:
+    asking, answering = Topology("asking"), Memory()
+
+    @asking.publisher(answering.topic("prices"))
+    @asking.subscriber(answering.topic("carts"))
+    async def ask(cart: dict[str, Any]) -> Message:
+        return Message(cart, reply_to="answers")
+
+    @asking.subscriber(answering.topic("prices"))
+    async def price(cart: dict[str, Any]) -> dict[str, Any]:
+        return cart | {"price": 5}
+
+    async with Harness(asking) as harness:
+        await harness.publish(answering.topic("carts"), {"id": 1})
+        await harness.settle()
+        assert harness.published(answering.topic("answers")) == [{"id": 1, "price": 5}]
+        with pytest.raises(TopologyError, match="no stage publishes to it"):
+            harness.published(answering.topic("anwsers"))
+        with pytest.raises(TopologyError, match="no stage publishes to it"):
+            harness.published(Memory().topic("answers"))
+
+
+async def test_of_a_template_it_is_said_that_what_it_was_filled_in_to_can_be_asked_for(harness: Harness) -> None:
+    with pytest.raises(TopologyError, match="it is a template: ask for what it was filled in to") as error:
+        harness.published(kafka.topic("orders.{customer}"))
+    assert "made anew" not in error.value.remedy
+    with pytest.raises(TopologyError, match="a broker made anew is another one"):
+        harness.published(Kafka().topic("orders.{customer}"))
+
+
 async def test_messages_to_a_pattern_are_published_by_that_pattern(harness: Harness) -> None:
     await harness.publish(kafka.topic(pattern=r"carts\..*"), b"no cart")
     await harness.settle()
