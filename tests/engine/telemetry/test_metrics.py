@@ -5,10 +5,12 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.lowlevel import checkpoint
 from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import InMemoryMetricReader
 from prometheus_client.parser import text_string_to_metric_families
 
+from actors import worker
 from engine.telemetry.scrape import scrape
 from engine.telemetry.weighing import KIND, views
 from headrace import Batch, Engine, Memory, Retry, Supervision, Topology
@@ -94,14 +96,25 @@ async def test_durations_are_recorded_for_each_message_and_of_a_broker_once_a_ru
     assert settled.attributes["messaging.operation.type"] == "settle"
 
 
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of the workers, which the test alone moves: no pause of the machine counts."""
+    now = [0.0]
+    monkeypatch.setattr(worker, "perf_counter", lambda: now[0])
+    return now
+
+
 @pytest.mark.parametrize("workers", [1, 3])
-async def test_a_message_that_is_waited_with_is_recorded_by_itself_among_quick_ones(workers: int) -> None:
+async def test_a_message_that_is_waited_with_is_recorded_by_itself_among_quick_ones(
+    workers: int, now: list[float]
+) -> None:
     shop = Shop(count=400)
 
     async def call(body: dict[str, int]) -> None:
         if body["i"] % 50 == 33:
-            await anyio.sleep(0.06)
-            await anyio.sleep(0.06)
+            for _ in range(2):
+                await checkpoint()
+                now[0] += 0.06
 
     engine = shop.handle(call, max_workers=workers)
     await shop.fill()
@@ -128,12 +141,13 @@ async def test_the_time_of_a_batch_is_shared_by_its_messages() -> None:
     assert 0.02 <= process.min <= process.sum / 100 < 0.1
 
 
-async def test_a_failed_message_that_was_waited_with_is_recorded_by_itself_too() -> None:
+async def test_a_failed_message_that_was_waited_with_is_recorded_by_itself_too(now: list[float]) -> None:
     shop = Shop(count=100)
 
     async def call(body: dict[str, int]) -> None:
         if body["i"] % 20 == 7:
-            await anyio.sleep(0.11)
+            await checkpoint()
+            now[0] += 0.11
             raise ValueError("no")
 
     engine = shop.handle(call, retry=Retry(attempts=1))
