@@ -14,6 +14,7 @@ from actors.deadletter import DEAD_LETTER_HEADERS, DEAD_LETTER_PREFIX, dead_lett
 from actors.deduplicate import Deduplicate
 from actors.described import Described, Description, Server
 from actors.duplicates import Duplicates
+from actors.emitting import RUN
 from actors.errors import (
     BrokerError,
     BrokerRefused,
@@ -65,7 +66,7 @@ from actors.step import not_ours
 from actors.subscriber import to_all
 from actors.supervisor import Supervisor
 from actors.turn import Turn
-from actors.worker import RUN, Worker
+from actors.worker import Worker
 
 __all__ = [
     "DEAD_LETTER_HEADERS",

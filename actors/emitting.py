@@ -8,7 +8,7 @@ from actors.message import Message
 from actors.outbox import Outbox, one_of_many
 
 RUN = 256
-"""The most items that wait in a worker's outbox before a generator waits for them to be passed on."""
+"""The most messages that a worker takes at once, or has made of one before it waits for room behind."""
 
 
 class Emitter:

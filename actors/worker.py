@@ -15,7 +15,7 @@ from anyio.lowlevel import checkpoint
 
 from actors.bound import Bound, Emit, Invoke, farewell
 from actors.clock import Clock
-from actors.emitting import Emitter
+from actors.emitting import RUN, Emitter
 from actors.mailbox import Mailbox
 from actors.message import Message
 from actors.outbox import Outbox
@@ -25,8 +25,6 @@ from actors.statistics import Counts
 from actors.step import not_ours, watched
 from actors.turn import Turn
 
-RUN = 256
-"""The most messages that a worker takes at once."""
 SLICE = 0.005
 """Seconds that a worker may keep the event loop for one run; when it takes longer, it takes less."""
 STRIDE = 4

@@ -197,7 +197,7 @@ class KafkaSink:
 
     # -- sending -------------------------------------------------------------------------------------------------
 
-    async def _send(self, work: "_Work", batches: Sequence[Batch]) -> None:
+    async def _send(self, work: _Work, batches: Sequence[Batch]) -> None:
         """Send batches of different partitions at once, and those with a message that is refused again one by one.
 
         One that fails because of what went wrong ahead of it, whosever that was, is sent again as it is.
@@ -216,7 +216,7 @@ class KafkaSink:
             else:
                 work.failures[batch.indices[0]] = explained(error, self._options, f"topic {batch.topic}")
 
-    async def _spread(self, work: "_Work") -> dict[str, Spread]:
+    async def _spread(self, work: _Work) -> dict[str, Spread]:
         """How a run is spread. It is asked again where its producer was let go of meanwhile, for another run's sake."""
         while True:
             producer = work.producer = await self._fit()
@@ -227,7 +227,7 @@ class KafkaSink:
                     raise
                 work.failures.clear()
 
-    async def _sent(self, work: "_Work", batches: Sequence[Batch]) -> list[BaseException | None]:
+    async def _sent(self, work: _Work, batches: Sequence[Batch]) -> list[BaseException | None]:
         """Send batches; what each of them has failed with."""
         async with self._turn:
             if self._spent:

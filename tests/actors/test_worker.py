@@ -10,8 +10,9 @@ from anyio.lowlevel import checkpoint
 
 from actors import Actor, Bound, Crash, Drop, Origin, Reject, Retry
 from actors import worker as module
+from actors.emitting import RUN
 from actors.turn import Turn
-from actors.worker import RUN, STRIDE
+from actors.worker import STRIDE
 from tests.actors.fakes import Bench, bodies, drained, quiet, running
 
 pytestmark = pytest.mark.anyio
